@@ -1,0 +1,1 @@
+"""The accelerator that is not there: a device plugin, its workload, and their faults."""
