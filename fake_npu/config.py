@@ -1,0 +1,227 @@
+"""What the driver and the plugin are told: one TOML file, then environment variables over it; strict in every key."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ENVIRONMENT_PREFIX = "FAKE_NPU_"
+"""`count` in the file is `FAKE_NPU_COUNT` in the environment."""
+CONFIG_VARIABLE = "FAKE_NPU_CONFIG"
+"""The variable that names the file."""
+EXIT_USAGE = 5
+"""Exit status of a program that was told something wrong."""
+
+DEVICE_ID_LENGTH = 63
+"""The kubelet's limit for a device id, in characters."""
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the message names the key, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration of one node's fake NPUs. The same file serves the driver and the plugin."""
+
+    resource_name: str = "aliyun.com/npu"
+    """The extended resource that the plugin registers."""
+    count: int = 4
+    """Devices that the plugin advertises when nothing was added or removed by `npuctl`; a documented
+    ecs.ebman1.26xlarge has 4."""
+    first: int = 0
+    """Index of the first advertised device; lets several plugins share one node's pool."""
+    pool: int = 8
+    """Device nodes that the driver makes: index 0 to pool - 1. Those beyond `count` wait to be added."""
+    device_id: str = "npu{index}"
+    """Id of a device; `{index}` and `{node}` are filled in, so ids are the same after every restart."""
+    device_path: str = "/dev/npu{index}"
+    """The device node, on the host and in the container."""
+    numa_nodes: tuple[int, ...] = ()
+    """NUMA node by index, used in turn; empty: no topology is reported."""
+    cdi: bool = False
+    """Hand devices over by CDI names in place of device nodes, variables and mounts in the Allocate response."""
+    pre_start_required: bool = False
+    """The kubelet calls PreStartContainer before each container start."""
+    preferred_allocation: bool = True
+    """The kubelet asks which free devices the plugin would rather give."""
+    visible_devices_env: str = "NPU_VISIBLE_DEVICES"
+    """Variable that tells a container its devices: ids, comma between."""
+    backing: str = "loop"
+    """What a device node is: `loop`, a loop device of its own with `memory_bytes` behind it; `node`, a bare node with
+    the numbers below, which holds no data of its own."""
+    memory_bytes: int = 1 << 20
+    """Size of a device's memory."""
+    node_type: str = "c"
+    """`backing = "node"`: c (character) or b (block)."""
+    node_major: int = 4
+    """`backing = "node"`: major number of every device; 4 is the kernel's virtual terminals."""
+    node_minor_base: int = 40
+    """`backing = "node"`: minor number of device 0; device N has this plus N."""
+    dev_dir: Path = Path("/dev")
+    """Where this process sees the host's /dev."""
+    state_dir: Path = Path("/var/lib/fake-npu")
+    """Folder on the host, at the same path in this process: device memory, device facts, the plugin's state."""
+    device_plugin_dir: Path = Path("/var/lib/kubelet/device-plugins")
+    """The kubelet's folder of plugin sockets."""
+    pod_resources_socket: Path = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
+    """The kubelet's podresources socket."""
+    cdi_dir: Path = Path("/var/run/cdi")
+    """Folder of CDI specifications, at the same path on the host."""
+    control_socket: Path = Path("/run/fake-npu/control.sock")
+    """Where the plugin listens for `npuctl`."""
+    http_port: int = 9401
+    """Port of /metrics, /readyz and /livez; 0: a free one, told in the log."""
+    http_address: str = ""
+    """Address of that port; empty: all addresses, which in a pod is the pod's own."""
+    node_name: str = ""
+    """The node; empty: the machine's host name."""
+    instance: str = ""
+    """Part of the plugin's socket name, so that two plugins of one resource can run side by side in an upgrade."""
+    register_attempts: int = 8
+    """Tries of one registration that the kubelet refuses, with a pause that doubles from 0.25 s to 10 s."""
+
+    def __post_init__(self) -> None:
+        """Check what the types alone do not say.
+
+        Raises:
+            ConfigError: a value is out of its range.
+        """
+        for key, low, high in (
+            ("count", 0, 100_000), ("first", 0, 100_000), ("pool", 0, 256), ("memory_bytes", 8192, 1 << 30),
+            ("node_major", 0, 4095), ("node_minor_base", 0, 1 << 20), ("http_port", 0, 65535),
+            ("register_attempts", 1, 100),
+        ):  # fmt: skip
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise ConfigError(f"{key} = {value}: allowed are {low} to {high}.")
+        if self.memory_bytes % 4096:
+            raise ConfigError(f"memory_bytes = {self.memory_bytes}: must be a multiple of 4096.")
+        if not re.fullmatch(r"[a-z0-9.-]+\.[a-z0-9-]+/[A-Za-z0-9._-]{1,63}", self.resource_name):
+            raise ConfigError(f"resource_name = {self.resource_name!r}: must read like aliyun.com/npu.")
+        for key, allowed in (("backing", ("loop", "node")), ("node_type", ("c", "b"))):
+            if getattr(self, key) not in allowed:
+                raise ConfigError(f"{key} = {getattr(self, key)!r}: allowed are {' and '.join(allowed)}.")
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.visible_devices_env):
+            raise ConfigError(f"visible_devices_env = {self.visible_devices_env!r}: not a variable's name.")
+        if any(node < 0 for node in self.numa_nodes):
+            raise ConfigError(f"numa_nodes = {list(self.numa_nodes)}: a NUMA node is not negative.")
+        for key in ("device_id", "device_path"):
+            template = getattr(self, key)
+            try:
+                filled = template.format(index=0, node="n")
+            except (KeyError, IndexError, ValueError):
+                raise ConfigError(f"{key} = {template!r}: only {{index}} and {{node}} can be filled in.") from None
+            if filled == template.format(index=1, node="n"):
+                raise ConfigError(f"{key} = {template!r}: must hold {{index}}, or all devices would be one.")
+        if not re.fullmatch(r"/dev/[A-Za-z0-9{}._-]+", self.device_path):
+            raise ConfigError(f"device_path = {self.device_path!r}: must be a name directly in /dev.")
+        if not re.fullmatch(r"[a-z0-9-]*", self.instance):
+            raise ConfigError(f"instance = {self.instance!r}: only lower-case letters, digits and '-'.")
+        longest = self.id_of(100_000)
+        if len(longest) > DEVICE_ID_LENGTH or not re.fullmatch(r"[A-Za-z0-9._-]+", longest):
+            raise ConfigError(f"device_id = {self.device_id!r}: at most 63 letters, digits, '.', '_' and '-'.")
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        return self.node_name or os.uname().nodename
+
+    @property
+    def slug(self) -> str:
+        """The resource name as a file name."""
+        return self.resource_name.replace("/", "_")
+
+    @property
+    def socket_name(self) -> str:
+        """Base name of the plugin's socket."""
+        return f"{self.slug}{'-' if self.instance else ''}{self.instance}.sock"
+
+    def id_of(self, index: int) -> str:
+        """The id of device `index`."""
+        return self.device_id.format(index=index, node=self.node)
+
+    def host_path_of(self, index: int) -> str:
+        """The device node of device `index`, as the host names it."""
+        return self.device_path.format(index=index, node=self.node)
+
+    def seen_path_of(self, index: int) -> Path:
+        """The device node of device `index`, as this process sees it."""
+        return self.dev_dir / Path(self.host_path_of(index)).name
+
+    def facts_path_of(self, index: int) -> Path:
+        """The file of facts of device `index`, the same path on the host."""
+        return self.state_dir / "devices" / Path(self.host_path_of(index)).name / "facts.json"
+
+    def memory_path_of(self, index: int) -> Path:
+        """The file behind device `index`'s memory."""
+        return self.facts_path_of(index).with_name("memory")
+
+
+def load(environment: Mapping[str, str]) -> Config:
+    """The configuration from the file that `FAKE_NPU_CONFIG` names, if any, and the variables over it.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is not allowed.
+    """
+    raw: dict[str, object] = {}
+    named = environment.get(CONFIG_VARIABLE)
+    if named:
+        try:
+            raw = tomllib.loads(Path(named).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{named} cannot be read ({error.strerror}).") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{named} is not TOML: {error}.") from error
+    hints = typing.get_type_hints(Config)
+    keys = {field.name for field in dataclasses.fields(Config)}
+    for key in raw:
+        if key not in keys:
+            raise ConfigError(f"{named}: unknown key {key!r}; known are {', '.join(sorted(keys))}.")
+    values = {key: _from_toml(key, value, hints[key]) for key, value in raw.items()}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if key not in keys:
+            raise ConfigError(f"{variable}: unknown; known are {', '.join(sorted(keys))} after {ENVIRONMENT_PREFIX}.")
+        values[key] = _from_text(variable, text, hints[key])
+    return Config(**values)
+
+
+def _from_toml(key: str, value: object, hint: object) -> typing.Any:
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(hint, types.GenericAlias):
+        if isinstance(value, list) and all(type(item) is int for item in value):
+            return tuple(value)
+    elif isinstance(hint, type) and type(value) is hint:
+        return value
+    raise ConfigError(f"{key} = {value!r}: must be {_spoken(hint)}.")
+
+
+def _from_text(variable: str, text: str, hint: object) -> typing.Any:
+    if hint is bool:
+        if text in {"true", "false"}:
+            return text == "true"
+        raise ConfigError(f"{variable} = {text!r}: must be true or false.")
+    try:
+        if hint is int:
+            return int(text)
+        if isinstance(hint, types.GenericAlias):
+            return tuple(int(item) for item in text.split(",") if item)
+    except ValueError:
+        raise ConfigError(f"{variable} = {text!r}: must be {_spoken(hint)}.") from None
+    return Path(text) if hint is Path else text
+
+
+def _spoken(hint: object) -> str:
+    names = {int: "a whole number", bool: "true or false", str: "text", Path: "a path"}
+    return names.get(hint, "whole numbers") if isinstance(hint, type) else "whole numbers"
