@@ -92,42 +92,11 @@ class Config:
         """Check what the types alone do not say.
 
         Raises:
-            ConfigError: a value is out of its range.
+            ConfigError: a value is not allowed.
         """
-        for key, low, high in (
-            ("count", 0, 100_000), ("first", 0, 100_000), ("pool", 0, 256), ("memory_bytes", 8192, 1 << 30),
-            ("node_major", 0, 4095), ("node_minor_base", 0, 1 << 20), ("http_port", 0, 65535),
-            ("register_attempts", 1, 100),
-        ):  # fmt: skip
-            value = getattr(self, key)
-            if not low <= value <= high:
-                raise ConfigError(f"{key} = {value}: allowed are {low} to {high}.")
-        if self.memory_bytes % 4096:
-            raise ConfigError(f"memory_bytes = {self.memory_bytes}: must be a multiple of 4096.")
-        if not re.fullmatch(r"[a-z0-9.-]+\.[a-z0-9-]+/[A-Za-z0-9._-]{1,63}", self.resource_name):
-            raise ConfigError(f"resource_name = {self.resource_name!r}: must read like aliyun.com/npu.")
-        for key, allowed in (("backing", ("loop", "node")), ("node_type", ("c", "b"))):
-            if getattr(self, key) not in allowed:
-                raise ConfigError(f"{key} = {getattr(self, key)!r}: allowed are {' and '.join(allowed)}.")
-        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", self.visible_devices_env):
-            raise ConfigError(f"visible_devices_env = {self.visible_devices_env!r}: not a variable's name.")
-        if any(node < 0 for node in self.numa_nodes):
-            raise ConfigError(f"numa_nodes = {list(self.numa_nodes)}: a NUMA node is not negative.")
-        for key in ("device_id", "device_path"):
-            template = getattr(self, key)
-            try:
-                filled = template.format(index=0, node="n")
-            except (KeyError, IndexError, ValueError):
-                raise ConfigError(f"{key} = {template!r}: only {{index}} and {{node}} can be filled in.") from None
-            if filled == template.format(index=1, node="n"):
-                raise ConfigError(f"{key} = {template!r}: must hold {{index}}, or all devices would be one.")
-        if not re.fullmatch(r"/dev/[A-Za-z0-9{}._-]+", self.device_path):
-            raise ConfigError(f"device_path = {self.device_path!r}: must be a name directly in /dev.")
-        if not re.fullmatch(r"[a-z0-9-]*", self.instance):
-            raise ConfigError(f"instance = {self.instance!r}: only lower-case letters, digits and '-'.")
-        longest = self.id_of(100_000)
-        if len(longest) > DEVICE_ID_LENGTH or not re.fullmatch(r"[A-Za-z0-9._-]+", longest):
-            raise ConfigError(f"device_id = {self.device_id!r}: at most 63 letters, digits, '.', '_' and '-'.")
+        self._check_numbers()
+        self._check_names()
+        self._check_templates()
 
     @property
     def node(self) -> str:
@@ -163,6 +132,44 @@ class Config:
     def memory_path_of(self, index: int) -> Path:
         """The file behind device `index`'s memory."""
         return self.facts_path_of(index).with_name("memory")
+
+    def _check_numbers(self) -> None:
+        for key, low, high in (
+            ("count", 0, 100_000), ("first", 0, 100_000), ("pool", 0, 256), ("memory_bytes", 8192, 1 << 30),
+            ("node_major", 0, 4095), ("node_minor_base", 0, 1 << 20), ("http_port", 0, 65535),
+            ("register_attempts", 1, 100),
+        ):  # fmt: skip
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise ConfigError(f"{key} = {value}: allowed are {low} to {high}.")
+        if self.memory_bytes % 4096:
+            raise ConfigError(f"memory_bytes = {self.memory_bytes}: must be a multiple of 4096.")
+        if any(node < 0 for node in self.numa_nodes):
+            raise ConfigError(f"numa_nodes = {list(self.numa_nodes)}: a NUMA node is not negative.")
+
+    def _check_names(self) -> None:
+        for key, pattern, spoken in (
+            ("resource_name", r"[a-z0-9.-]+\.[a-z0-9-]+/[A-Za-z0-9._-]{1,63}", "must read like aliyun.com/npu"),
+            ("backing", "loop|node", "allowed are loop and node"),
+            ("node_type", "c|b", "allowed are c and b"),
+            ("visible_devices_env", "[A-Z_][A-Z0-9_]*", "must be a variable's name in capitals"),
+            ("instance", "[a-z0-9-]*", "only lower-case letters, digits and '-'"),
+        ):
+            value = getattr(self, key)
+            if not re.fullmatch(pattern, value):
+                raise ConfigError(f"{key} = {value!r}: {spoken}.")
+
+    def _check_templates(self) -> None:
+        for key, prefix in (("device_id", ""), ("device_path", "/dev/")):
+            template = getattr(self, key)
+            fixed = template.replace("{index}", "").replace("{node}", "")
+            if not re.fullmatch(rf"{prefix}[A-Za-z0-9._-]*", fixed):
+                allowed = f"{prefix and prefix + ' and '}letters, digits, '.', '_', '-'"
+                raise ConfigError(f"{key} = {template!r}: allowed are {allowed}, {{index}} and {{node}}.")
+            if "{index}" not in template:
+                raise ConfigError(f"{key} = {template!r}: must hold {{index}}, or all devices would be one.")
+        if len(self.id_of(100_000)) > DEVICE_ID_LENGTH:
+            raise ConfigError(f"device_id = {self.device_id!r}: longer than {DEVICE_ID_LENGTH} characters.")
 
 
 def load(environment: Mapping[str, str]) -> Config:

@@ -82,7 +82,7 @@ def device(config: Config, index: int) -> Iterator[Path]:
         else:
             kind = stat.S_IFCHR if config.node_type == "c" else stat.S_IFBLK
             make_node(node, kind, os.makedev(config.node_major, config.node_minor_base + index))
-        numbers = os.stat(node).st_rdev
+        numbers = node.stat().st_rdev
         events.info("device-made", path=path, serial=facts.serial, major=os.major(numbers), minor=os.minor(numbers))
         yield node
     finally:

@@ -1,7 +1,7 @@
 """Loop devices through the kernel's own calls: attach a file to a free one, and read what one is attached to.
 
-Request codes and the layout of `struct loop_config` and `struct loop_info64` are the kernel's (include/uapi/linux/loop.h,
-man 4 loop); LOOP_CONFIGURE needs Linux 5.8.
+Request codes and the layout of `struct loop_config` and `struct loop_info64` are the kernel's (man 4 loop and
+include/uapi/linux/loop.h); LOOP_CONFIGURE needs Linux 5.8.
 """
 
 from __future__ import annotations

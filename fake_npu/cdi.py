@@ -1,0 +1,61 @@
+"""The CDI specification of the advertised devices: written whole, renewed with every change, removed at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from fake_npu.allocation import PERMISSIONS, cdi_kind, facts_path
+from fake_npu.config import Config
+from fake_npu.inventory import Device
+
+CDI_VERSION = "0.6.0"
+"""The oldest version of the specification that knows all fields used here."""
+
+
+def specification(config: Config, devices: Sequence[Device]) -> dict[str, object]:
+    """The specification as JSON values: one CDI device for each NPU, with its node and its facts."""
+    return {
+        "cdiVersion": CDI_VERSION,
+        "kind": cdi_kind(config),
+        "devices": [
+            {
+                "name": device.id,
+                "containerEdits": {
+                    "deviceNodes": [{"path": device.path, "hostPath": device.path, "permissions": PERMISSIONS}],
+                    "mounts": [
+                        {
+                            "hostPath": str(config.facts_path_of(device.index)),
+                            "containerPath": facts_path(device.id),
+                            "options": ["ro", "bind"],
+                        }
+                    ],
+                },
+            }
+            for device in devices
+        ],
+    }
+
+
+def path(config: Config) -> Path:
+    """The file of the specification."""
+    return config.cdi_dir / f"fake-npu-{config.slug}.json"
+
+
+def write(config: Config, devices: Sequence[Device]) -> None:
+    """Put the specification in place; a runtime that reads at the same time sees the old one or the new one.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    final = path(config)
+    final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    scratch = final.with_suffix(".new")  # runtimes read *.json and *.yaml only
+    scratch.write_text(json.dumps(specification(config, devices), indent=1) + "\n")
+    scratch.replace(final)
+
+
+def remove(config: Config) -> None:
+    """The specification is gone."""
+    path(config).unlink(missing_ok=True)
