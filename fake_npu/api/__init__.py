@@ -1,1 +1,1 @@
-"""The kubelet's gRPC interfaces; `python -m fake_npu.api.generate` makes the modules from the .proto files beside it."""
+"""The kubelet's gRPC interfaces; `python -m fake_npu.api.generate` makes the modules from the .proto files here."""
