@@ -21,6 +21,8 @@ EXIT_USAGE = 5
 
 DEVICE_ID_LENGTH = 63
 """The kubelet's limit for a device id, in characters."""
+SOCKET_PATH_LENGTH = 107
+"""The kernel's limit for the path of a unix socket, in bytes (man 7 unix)."""
 
 
 class ConfigError(Exception):
@@ -170,6 +172,9 @@ class Config:
                 raise ConfigError(f"{key} = {template!r}: must hold {{index}}, or all devices would be one.")
         if len(self.id_of(100_000)) > DEVICE_ID_LENGTH:
             raise ConfigError(f"device_id = {self.device_id!r}: longer than {DEVICE_ID_LENGTH} characters.")
+        for path in (self.device_plugin_dir / self.socket_name, self.control_socket):
+            if len(os.fsencode(path)) > SOCKET_PATH_LENGTH:
+                raise ConfigError(f"{path} is too long for a socket: at most {SOCKET_PATH_LENGTH} bytes.")
 
 
 def load(environment: Mapping[str, str]) -> Config:
