@@ -63,8 +63,9 @@ def fill(folder: Path) -> None:
     """
     home = folder / HOME.lstrip("/")
     home.mkdir(parents=True)
-    _pip("install", "--no-compile", "--no-deps", "--target", home, *_wheels_for_image(platform.machine()),
-         "--require-hashes", "-r", _REQUIREMENTS)  # fmt: skip
+    # pip compares what a package requires with its own Python, not with the image's; the lock has settled that
+    _pip("install", "--no-compile", "--no-deps", "--ignore-requires-python", "--target", home,
+         *_wheels_for_image(platform.machine()), "--require-hashes", "-r", _REQUIREMENTS)  # fmt: skip
     for pattern in LEFT_OUT:
         for path in sorted(home.rglob(pattern)):
             if path.is_dir():
