@@ -21,6 +21,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return laid_out(tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One such folder for all tests of a module."""
+    return laid_out(tmp_path_factory)
+
+
 @pytest.fixture
 def kubelet(folder: Path) -> Iterator[Kubelet]:
     with running_kubelet(settings(folder)) as started:
