@@ -6,6 +6,7 @@ A plugin without faults behaves as if this module did not exist.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -76,6 +77,8 @@ class Fault:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise FaultError(f"{name} is {value}, less than {low}")
+        if not math.isfinite(self.seconds):
+            raise FaultError(f"seconds is {self.seconds}, not a number that a clock can count to")
 
 
 class InjectedError(Exception):

@@ -362,6 +362,8 @@ def test_a_fault_acts_after_and_for_as_many_calls_as_it_says(node: Node) -> None
         ({"code": "OK"}, "no error code 'OK'; there are: "),
         ({"code": "BROKEN"}, "no error code 'BROKEN'"),
         ({"seconds": -1.0}, "seconds is -1.0, less than 0"),
+        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"seconds": float("inf")}, "seconds is inf"),
         ({"extra": -1}, "extra is -1, less than 0"),
         ({"after": -1}, "after is -1, less than 0"),
         ({"calls": 0}, "calls is 0, less than 1"),
