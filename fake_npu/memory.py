@@ -52,7 +52,7 @@ def facts_from_json(text: str | bytes) -> Facts:
     try:
         fields = json.loads(text)
         facts = Facts(**fields)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FactsError(f"not the facts of a device: {error}") from None
     for name, kind in (("node", str), ("serial", str), ("path", str), ("memory_bytes", int)):
         if type(getattr(facts, name)) is not kind:
