@@ -45,10 +45,14 @@ def container_response(config: Config, devices: Sequence[Device]) -> pb.Containe
         if config.cdi:
             response.cdi_devices.add(name=f"{cdi_kind(config)}={device.id}")
             continue
-        response.devices.add(container_path=device.path, host_path=device.path, permissions=PERMISSIONS)
+        _add_node(response, device)
         facts = config.facts_path_of(device.index)
         response.mounts.add(container_path=facts_path(device.id), host_path=str(facts), read_only=True)
     return response
+
+
+def _add_node(response: pb.ContainerAllocateResponse, device: Device) -> None:
+    response.devices.add(container_path=device.path, host_path=device.path, permissions=PERMISSIONS)
 
 
 def with_faults(
@@ -74,13 +78,17 @@ def with_faults(
     response = container_response(config, given)
     if kinds & {"wrong-device", "all-devices"}:
         response.envs.update(environment(config, [device.id for device in asked]))
+    if "no-facts" in kinds:
+        del response.mounts[:]
+        if config.cdi:  # a CDI name brings the facts along: the bare nodes take its place
+            del response.cdi_devices[:]
+            for device in given:
+                _add_node(response, device)
     if "no-node" in kinds:
         del response.devices[:]
         del response.cdi_devices[:]
     if "no-variable" in kinds:
         response.envs.pop(config.visible_devices_env)
-    if "no-facts" in kinds:
-        del response.mounts[:]
     if "garbage" in kinds:
         response.Clear()
         response.envs[config.visible_devices_env] = "no-npu-left-to-run"
