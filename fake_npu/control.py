@@ -47,25 +47,26 @@ class Control:
         """
         if not isinstance(request, dict):
             raise RequestError("a request is a JSON object")
+        fields = {key: value for key, value in request.items() if key != "command"}
         match request.get("command"):
             case "list":
-                _only(request)
+                _only(fields)
             case "health":
-                _only(request, devices=list, health=str)
+                _only(fields, devices=list, health=str)
                 self.inventory.mark(self._ids(request["devices"]), _health(request["health"]))
             case "add":
-                _only(request, count=int)
+                _only(fields, count=int)
                 if not 1 <= request["count"] <= MOST_ADDED:
                     raise RequestError(f"count must be 1 to {MOST_ADDED}")
                 self.inventory.add(request["count"])
             case "remove":
-                _only(request, devices=list)
+                _only(fields, devices=list)
                 self.inventory.remove(self._ids(request["devices"]))
             case "fault":
-                _only(request, fault=dict)
+                _only(fields, fault=dict)
                 self._set_fault(request["fault"])
             case "clear":
-                _only(request, rpc=(str, type(None)))
+                _only(fields, rpc=(str, type(None)))
                 self.faults.clear(request["rpc"])
                 self._faults_changed()
             case other:
@@ -83,7 +84,7 @@ class Control:
     def _set_fault(self, fields: dict[str, Any]) -> None:
         kinds: dict[str, type | tuple[type, ...]] = dict.fromkeys(("rpc", "kind", "code", "message"), str)
         kinds |= {"seconds": (int, float), "extra": int, "after": int, "calls": (int, type(None))}
-        _only({"command": "fault", **fields}, required=("rpc", "kind"), **kinds)
+        _only(fields, required=("rpc", "kind"), **kinds)
         self.faults.set(Fault(**fields))
         self._faults_changed()
 
@@ -127,7 +128,7 @@ def reply(control: Control, line: bytes) -> dict[str, object]:
     try:
         request = json.loads(line)
         state = control.answer(request)
-    except (ValueError, RequestError, InventoryError, FaultError) as error:
+    except (ValueError, RecursionError, RequestError, InventoryError, FaultError) as error:
         events.warning("control-refused", reason=str(error))
         return {"ok": False, "error": str(error)}
     if request["command"] != "list":
@@ -136,16 +137,16 @@ def reply(control: Control, line: bytes) -> dict[str, object]:
 
 
 def _only(
-    request: Mapping[str, object], required: tuple[str, ...] | None = None, **kinds: type | tuple[type, ...]
+    fields: Mapping[str, object], required: tuple[str, ...] | None = None, **kinds: type | tuple[type, ...]
 ) -> None:
-    for key in sorted(request.keys() - {"command"}):
+    for key in sorted(fields):
         if key not in kinds:
             raise RequestError(f"unknown key {key!r}; known are: {', '.join(kinds) or 'none'}")
-        value, kind = request[key], kinds[key]
+        value, kind = fields[key], kinds[key]
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise RequestError(f"{key} = {value!r} is of the wrong type")
     for key in required if required is not None else kinds:
-        if key not in request:
+        if key not in fields:
             raise RequestError(f"{key} is missing")
 
 

@@ -93,19 +93,19 @@ class Inventory:
         """Report these devices with this health from now on, whatever plugin process reports them.
 
         Raises:
-            InventoryError: an id is not advertised; nothing is changed then.
+            InventoryError: an id is not advertised, or the state cannot be written; nothing is changed then.
         """
         indices = {self.find(device_id).index for device_id in device_ids}
-        if health is Health.UNHEALTHY:
-            self._unhealthy |= indices
-        else:
-            self._unhealthy -= indices
-        self._store()
+        unhealthy = self._unhealthy | indices if health is Health.UNHEALTHY else self._unhealthy - indices
+        self._become(self._indices, unhealthy)
 
     def add(self, count: int) -> list[Device]:
         """Advertise `count` more devices: the lowest indices from `first` on that are not advertised yet.
 
         A device whose node the driver has not made is advertised as Unhealthy until it is there.
+
+        Raises:
+            InventoryError: the state cannot be written; nothing is changed then.
         """
         added: list[int] = []
         taken = set(self._indices)
@@ -114,19 +114,17 @@ class Inventory:
             if index not in taken:
                 added.append(index)
             index += 1
-        self._indices.extend(added)
-        self._store()
+        self._become([*self._indices, *added], self._unhealthy)
         return [self._device(index) for index in added]
 
     def remove(self, device_ids: list[str]) -> None:
         """Advertise these devices no longer; a container that holds one keeps it.
 
         Raises:
-            InventoryError: an id is not advertised; nothing is changed then.
+            InventoryError: an id is not advertised, or the state cannot be written; nothing is changed then.
         """
         gone = {self.find(device_id).index for device_id in device_ids}
-        self._indices = [index for index in self._indices if index not in gone]
-        self._store()
+        self._become([index for index in self._indices if index not in gone], self._unhealthy)
 
     def touch(self) -> None:
         """Let everyone who waits for a change look again: a device node came or went, or a fault was set."""
@@ -161,23 +159,36 @@ class Inventory:
             raise InventoryError(f"{self._file} cannot be read ({error}): remove it to start anew") from error
         if not isinstance(state, dict) or state.get("version") != STATE_VERSION:
             raise InventoryError(f"{self._file} is of another version: remove it to start anew")
-        self._unhealthy = set(state["unhealthy"])
-        kept = set(self._indices) - set(state["removed"]) | set(state["added"])
-        self._indices = sorted(kept)
+        unhealthy, added, removed = (_indices(state.get(key)) for key in ("unhealthy", "added", "removed"))
+        if unhealthy is None or added is None or removed is None:
+            raise InventoryError(f"{self._file} holds no lists of devices: remove it to start anew")
+        self._unhealthy = unhealthy
+        self._indices = sorted(set(self._indices) - removed | added)
 
-    def _store(self) -> None:
+    def _become(self, indices: list[int], unhealthy: set[int]) -> None:
+        """Keep this on the node, then let it be so: what a restart would undo must not be reported first."""
         configured = set(range(self.config.first, self.config.first + self.config.count))
         state = {
             "version": STATE_VERSION,
-            "unhealthy": sorted(self._unhealthy),
-            "added": sorted(set(self._indices) - configured),
-            "removed": sorted(configured - set(self._indices)),
+            "unhealthy": sorted(unhealthy),
+            "added": sorted(set(indices) - configured),
+            "removed": sorted(configured - set(indices)),
         }
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         scratch = self._file.with_suffix(".new")
-        scratch.write_text(json.dumps(state) + "\n")
-        scratch.replace(self._file)
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            scratch.write_text(json.dumps(state) + "\n")
+            scratch.replace(self._file)
+        except OSError as error:
+            raise InventoryError(f"{self._file} cannot be written ({error.strerror})") from error
+        self._indices, self._unhealthy = indices, unhealthy
         self.touch()
+
+
+def _indices(stored: object) -> set[int] | None:
+    if not isinstance(stored, list) or not all(type(index) is int and index >= 0 for index in stored):
+        return None
+    return set(stored)
 
 
 def _is_device(path: Path) -> bool:
