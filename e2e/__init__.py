@@ -1,0 +1,1 @@
+"""The checks: one file a capability, one function a behaviour."""

@@ -1,0 +1,97 @@
+"""The flow of "Perform NPU scheduling in a Kubernetes cluster": test-npu-pod, from apply to its results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.checks import check
+from fixtures.documented import DocumentedFlow, released
+from fixtures.options import Settings
+from fixtures.podwatch import summary
+from fixtures.session import SETTINGS
+from fixtures.targets import Cluster
+
+Measure = Callable[[str, float, str], None]
+RELEASE_SECONDS = 10.0
+"""The kubelet forgets a pod that has ended within a sync of its pod worker; ten seconds are many."""
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest) -> Settings:
+    return request.config.stash[SETTINGS]
+
+
+@check("flow-completed")
+def test_pod_runs_to_completed(flow: DocumentedFlow) -> None:
+    """The documented pod that asks for one NPU is scheduled, runs and ends as Completed."""
+    log = "\n".join(flow.last_lines)
+    assert flow.pod["status"]["phase"] == "Succeeded", f"test-npu-pod is {summary(flow.pod)}. Its log ends:\n{log}"
+    row = flow.queried.splitlines()[-1].split()
+    assert row[0] == "test-npu-pod"
+    assert row[2] == "Completed", f"`kubectl get po test-npu-pod` shows {row[2]}."
+    assert row[3] == "0", f"The container was restarted {row[3]} times."
+
+
+@check("flow-one-npu")
+def test_pod_holds_one_npu(flow: DocumentedFlow, cluster: Cluster, settings: Settings) -> None:
+    """The pod's request is one NPU, its node has NPUs to give, and exactly one was allocated to it."""
+    (container,) = flow.pod["spec"]["containers"]
+    assert container["resources"]["requests"][settings.resource] == "1"
+    shown = settings.resource.replace(".", "\\.")
+    allocatable = cluster.kubectl.run("get", "node", flow.node, "--output", f"jsonpath={{.status.allocatable.{shown}}}")
+    assert int(allocatable or 0) >= 1, f"{flow.node} has no {settings.resource} to give."
+    ids = flow.allocated(settings.resource)
+    if ids:  # the pod's status names devices from Kubernetes 1.36 on
+        assert len(ids) == 1, f"The kubelet allocated {sorted(ids)}."
+
+
+@check("flow-npu-is-the-given-one", needs=["podresources", "faults"])
+def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, settings: Settings) -> None:
+    """The NPU that the container opened is the one that the kubelet says it gave, on the node that the pod ran on."""
+    opened = {report["npu"] for report in flow.reports}
+    assert opened, "The workload reported no NPU."
+    assert opened == flow.allocated(settings.resource)
+    nodes = {report["node"] for report in flow.reports if "node" in report}
+    assert nodes == {flow.node}
+    assert any("proof" in report for report in flow.reports), "The workload computed nothing on its NPU."
+
+
+@check("flow-npu-released", needs=["podresources"])
+def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
+    """After the pod's end the kubelet counts no device as its any more."""
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while (held := released(cluster, flow)) and time.monotonic() < deadline:
+        continue  # each question takes the kubelet's own time to answer
+    assert not held, held
+
+
+@check("flow-training-complete")
+def test_training_is_complete(flow: DocumentedFlow, record_measurement: Measure) -> None:
+    """The log shows a training that ran through every step to its result."""
+    training = flow.training
+    assert training.completed, " ".join(training.problems)
+    record_measurement("steps", float(training.steps_done or 0), "")
+
+
+@check("flow-accuracy")
+def test_accuracy(flow: DocumentedFlow, settings: Settings, record_measurement: Measure) -> None:
+    """The accuracy that the log names, top_1 and top_5, is at least what was asked for."""
+    top_1, top_5 = flow.training.top_1, flow.training.top_5
+    assert top_1 is not None, f"The log names no top_1. {' '.join(flow.training.problems)}"
+    assert top_5 is not None, f"The log names no top_5. {' '.join(flow.training.problems)}"
+    record_measurement("top_1", top_1, "fraction")
+    record_measurement("top_5", top_5, "fraction")
+    assert top_1 >= settings.min_top_1, f"top_1 is {top_1:.4f}, less than {settings.min_top_1}."
+    assert top_5 >= settings.min_top_5, f"top_5 is {top_5:.4f}, less than {settings.min_top_5}."
+
+
+@check("flow-throughput")
+def test_throughput(flow: DocumentedFlow, settings: Settings, record_measurement: Measure) -> None:
+    """The training rate that the log names is at least what was asked for."""
+    rate = flow.training.iterations_per_second
+    assert rate is not None, f"The log names no rate. {' '.join(flow.training.problems)}"
+    record_measurement("rate", rate, "it/s")
+    assert rate >= settings.min_rate, f"The rate is {rate:.3g} it/s, less than {settings.min_rate}."
