@@ -1,9 +1,12 @@
-"""The CDI specification of the advertised devices: written whole, renewed with every change, removed at the end."""
+"""The CDI specification of the advertised devices: whole, renewed with every change, gone with the last plugin."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fake_npu.allocation import PERMISSIONS, cdi_kind, facts_path
@@ -56,6 +59,23 @@ def write(config: Config, devices: Sequence[Device]) -> None:
     scratch.replace(final)
 
 
-def remove(config: Config) -> None:
-    """The specification is gone."""
-    path(config).unlink(missing_ok=True)
+@contextlib.contextmanager
+def held(config: Config) -> Iterator[None]:
+    """The specification may be written inside, and is gone when the last plugin of this resource has left.
+
+    The plugins of an upgrade share it, as a runtime refuses two specifications that name one device.
+
+    Raises:
+        OSError: the plugin's folder cannot be written to.
+    """
+    lock = config.state_dir / "plugin" / f"{config.slug}.cdi.lock"
+    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    holder = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_SH)  # waits no longer than another plugin takes to remove the file
+        yield
+    finally:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path(config).unlink(missing_ok=True)
+        os.close(holder)

@@ -115,8 +115,8 @@ async def _watch_nodes(config: Config, inventory: Inventory) -> None:
 
 
 async def _publish(config: Config, inventory: Inventory, metrics: Metrics) -> None:
-    """Keep the gauges, and with CDI the specification, as the inventory is; removes the specification at the end."""
-    try:
+    """Keep the gauges, and with CDI the specification, as the inventory is."""
+    with cdi.held(config) if config.cdi else contextlib.nullcontext():
         version = -1
         while True:
             version = await inventory.change(version)
@@ -125,9 +125,6 @@ async def _publish(config: Config, inventory: Inventory, metrics: Metrics) -> No
                 metrics.devices.labels(health.value).set(sum(device.health is health for device in devices))
             if config.cdi:
                 cdi.write(config, devices)
-    finally:
-        if config.cdi:
-            cdi.remove(config)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
