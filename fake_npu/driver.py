@@ -113,8 +113,12 @@ def make_node(node: Path, kind: int, numbers: int) -> None:
     scratch = node.with_name(f".{node.name}.new")
     scratch.unlink(missing_ok=True)
     os.mknod(scratch, kind | NODE_MODE, numbers)
-    scratch.chmod(NODE_MODE)
-    scratch.replace(node)
+    try:
+        scratch.chmod(NODE_MODE)
+        scratch.replace(node)
+    except OSError:
+        scratch.unlink()
+        raise
 
 
 def _replace(path: Path, text: str) -> None:
