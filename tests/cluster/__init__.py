@@ -1,0 +1,1 @@
+"""Tests of the harness on a real engine and a real cluster."""

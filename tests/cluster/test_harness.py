@@ -1,0 +1,155 @@
+"""Whole runs of the harness against a real cluster: what passes, what fails, what is kept, what is left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.errors import ExitCode
+from fixtures.targets.kind import clusters_folder
+
+NAME = "npu-e2e-test"
+ROOT = Path(__file__).parents[2]
+RUN_SECONDS = 3000
+"""The first run may have to build everything."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run: exit status, what a person saw, and the files."""
+
+    status: int
+    shown: str
+    results: dict[str, Any]
+    folder: Path
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {check["id"]: check["outcome"] for check in self.results["checks"]}
+
+    @property
+    def steps(self) -> list[str]:
+        return [step["name"] for step in self.results["steps"]]
+
+
+def argv(folder: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "e2e", "--results", str(folder), *options]
+
+
+def ran(folder: Path, *options: str) -> Ran:
+    done = subprocess.run(
+        argv(folder, *options), cwd=ROOT, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+    )
+    return Ran(done.returncode, done.stdout + done.stderr, json.loads((folder / "results.json").read_text()), folder)
+
+
+def on_kind(folder: Path, *options: str) -> Ran:
+    return ran(folder, "--cluster-name", NAME, "--keep", *options)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    folder = tmp_path_factory.mktemp("first")
+    yield on_kind(folder, "--profile", "conformance")
+    # a run that selects nothing still takes the cluster away
+    ran(folder, "--cluster-name", NAME, "--no-keep", "-k", "flow and completed")
+
+
+@pytest.fixture
+def kubeconfig(first: Ran, tmp_path: Path) -> Path:
+    assert first.status == 0, first.shown
+    copy = tmp_path / "kubeconfig"
+    copy.write_bytes((clusters_folder() / NAME / "kubeconfig").read_bytes())
+    copy.chmod(0o600)
+    return copy
+
+
+def state_of(file: Path) -> tuple[str, int, int]:
+    stat = file.stat()
+    return hashlib.sha256(file.read_bytes()).hexdigest(), stat.st_mode, stat.st_mtime_ns
+
+
+def test_every_check_passes_on_a_cluster_of_ours(first: Ran) -> None:
+    assert first.status == 0, first.shown
+    assert set(first.outcomes.values()) == {"passed"}
+    assert first.results["verdict"]["result"] == "pass"
+    suite = ET.parse(first.folder / "junit.xml").getroot()  # noqa: S314 - written by this very run
+    assert {case.get("name") for case in suite.iter("testcase")}
+    properties = {p.get("name") for p in suite.iter("property")}
+    assert {"kubernetes version", "node image", "target"} <= properties
+
+
+def test_a_kept_cluster_is_found_again(first: Ran, tmp_path: Path) -> None:
+    assert first.status == 0, first.shown
+    again = on_kind(tmp_path)
+    assert again.status == 0, again.shown
+    assert not [step for step in again.steps if step.startswith("make the cluster")]
+
+
+def test_too_low_an_accuracy_fails_and_says_which(first: Ran, tmp_path: Path) -> None:
+    assert first.status == 0, first.shown
+    strict = on_kind(tmp_path, "--min-top-1", "0.9999")
+    assert strict.status == ExitCode.FAILED, strict.shown
+    failed = [name for name, outcome in strict.outcomes.items() if outcome == "failed"]
+    assert failed == ["flow-accuracy"]
+    assert "less than 0.9999" in strict.shown
+    evidence = {path.name for path in (strict.folder / "evidence" / "flow-accuracy").iterdir()}
+    assert {"pod.yaml", "pod.log", "events.txt", "nodes.txt", "device-plugin.log", "kubelet.log"} <= evidence
+
+
+def test_an_image_that_is_not_there_fails_with_its_name(first: Ran, tmp_path: Path) -> None:
+    assert first.status == 0, first.shown
+    missing = on_kind(tmp_path, "--image", "127.0.0.1:1/no/such:image", "--pod-timeout", "60")
+    assert missing.status == ExitCode.FAILED, missing.shown
+    assert "cannot be pulled" in missing.shown
+    assert "127.0.0.1:1/no/such:image" in missing.shown
+
+
+def test_a_caller_s_kubeconfig_is_only_read(kubeconfig: Path, first: Ran, tmp_path: Path) -> None:
+    image = json.loads((first.folder / "results.json").read_text())
+    assert image["verdict"]["result"] == "pass"
+    before = state_of(kubeconfig)
+    # this cluster's nodes cannot pull the documented image: the run fails, and the file is as it was
+    options = ("--target", "cluster", "--kubeconfig", str(kubeconfig), "--pod-timeout", "45")
+    other = ran(tmp_path / "results", *options)
+    assert other.status == ExitCode.FAILED, other.shown
+    assert state_of(kubeconfig) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_it_is_only_read_when_a_run_is_ended(kubeconfig: Path, tmp_path: Path, number: signal.Signals) -> None:
+    before = state_of(kubeconfig)
+    folder = tmp_path / "results"
+    options = ("--target", "cluster", "--kubeconfig", str(kubeconfig), "--pod-timeout", "300")
+    process = subprocess.Popen(
+        argv(folder, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if b"run test-npu-pod" in line:
+                break
+        process.send_signal(number)
+        status = process.wait(60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+    assert status != 0
+    assert state_of(kubeconfig) == before
+    ended = json.loads((folder / "results.json").read_text())
+    assert ended["verdict"]["result"] != "pass"
