@@ -1,0 +1,135 @@
+"""Projects with checks of their own, run by pytest in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAD = """
+import os
+import pytest
+from fixtures.checks import check
+from fixtures.errors import CannotRun, HarnessError
+from fixtures.session import CAPABILITIES, EVIDENCE_COLLECTORS, FACTS
+
+class ProductError(HarnessError):
+    blames = "product"
+
+def blames_product(): raise ProductError("The pod ended with 1. More.", "Read its log.")
+def blames_harness(): raise HarnessError("The API server does not answer.", "Start it.")
+"""
+PASSING = '''
+@check("one")
+def test_one():
+    """One holds."""
+
+@check("two")
+def test_two():
+    """Two holds."""
+'''
+PYTEST = "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(pytest.main())"
+
+
+@dataclass
+class Project:
+    """A project with checks of its own, and the files that a run of them leaves."""
+
+    pytester: pytest.Pytester
+
+    @property
+    def path(self) -> Path:
+        return self.pytester.path
+
+    def run(self, code: str, *args: str) -> pytest.RunResult:
+        self.write(code)
+        return self.pytester.runpytest_subprocess("e2e", *args)
+
+    def write(self, code: str) -> None:
+        (self.path / "e2e").mkdir(exist_ok=True)
+        (self.path / "e2e/test_it.py").write_text(HEAD + code)
+
+    def results(self) -> Any:
+        return json.loads((self.path / "results/results.json").read_text())
+
+    def outcomes(self) -> dict[str, str]:
+        return {entry["id"]: entry["outcome"] for entry in self.results()["checks"]}
+
+    def junit(self, file: str = "results/junit.xml") -> dict[str, str]:
+        """The outcome of every testcase, from a file that is whole: one testcase a test, and counts that are right."""
+        suites = ET.parse(self.path / file).getroot()  # noqa: S314
+        (suite,) = suites
+        cases = {}
+        for case in suite.findall("testcase"):
+            said = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+            assert len(said) <= 1
+            assert case.attrib["name"] not in cases
+            cases[case.attrib["name"]] = said[0] if said else "passed"
+        assert int(suite.attrib["tests"]) == len(cases)
+        for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert int(suite.attrib[attribute]) == list(cases.values()).count(tag)
+        return cases
+
+    @contextmanager
+    def started(self, code: str) -> Iterator[subprocess.Popen[str]]:
+        """A run that has called `tell()`; its `wait()` returns after `go()`."""
+        self.write(
+            'def tell(): os.write(int(os.environ["TELL"]), b"x")\ndef wait(): os.read(int(os.environ["WAIT"]), 1)\n'
+            + code
+        )
+        told, tell = os.pipe()
+        wait, go = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-c", PYTEST, "e2e"],
+            cwd=self.path,
+            env={**os.environ, "TELL": str(tell), "WAIT": str(wait)},
+            pass_fds=(tell, wait),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        os.close(tell)
+        os.close(wait)
+        try:
+            assert os.read(told, 1) == b"x", process.communicate()[0]
+            process.go = lambda: os.write(go, b"x")  # type: ignore[attr-defined]
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+            os.close(told)
+            os.close(go)
+
+
+def new_project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
+    """An empty project whose runs see nothing of this one's environment; what they compile is kept for all of them."""
+    bytecode = tmp_path_factory.getbasetemp() / "bytecode"
+    for name in [name for name in os.environ if name.startswith(("NPU_E2E_", "PYTEST_ADDOPTS", "CI", "COLUMNS"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(bytecode))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("NPU_E2E_CACHE", str(pytester.path / "cache"))
+    (pytester.path / "pytest.ini").write_text(
+        "[pytest]\naddopts = -ra -p no:cacheprovider\nfilterwarnings = error\nstrict_xfail = true\n"
+    )
+    (pytester.path / "conftest.py").write_text('pytest_plugins = ["fixtures.plugin"]\n')
+    return Project(pytester)
+
+
+def summary_of(stdout: str) -> list[str]:
+    lines = stdout.partition("= NPU conformance =")[2].splitlines()[1:]
+    return lines[: next(n for n, line in enumerate(lines) if line.startswith("results "))]
