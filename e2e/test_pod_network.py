@@ -16,10 +16,20 @@ from fixtures.targets import Cluster
 
 PORT = 8080
 CLIENT = """
-import sys, urllib.request
+import sys, time, urllib.error, urllib.request
+deadline = time.monotonic() + 40
 for address in sys.argv[1:]:
-    print(address, urllib.request.urlopen(f"http://{address}/", timeout=30).status, flush=True)
+    while True:
+        try:
+            answer = urllib.request.urlopen(f"http://{address}/", timeout=5)
+            print(address, answer.status, answer.headers["Server"].split("/")[0], flush=True)
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                sys.exit(f"{address}: {error}")
+            time.sleep(0.2)
 """
+"""Asks until it is answered: kube-proxy brings a new Service to a node some time after the Service is there."""
 
 
 @pytest.fixture
@@ -53,7 +63,7 @@ def test_pods_and_services_are_reached_across_nodes(
     end = PodWatch(cluster.kubectl, namespace, "client", record).until("the client has ended", is_terminal, timeout=90)
     log = cluster.kubectl.run("logs", "client", "--namespace", namespace)
     assert end["status"]["phase"] == "Succeeded", f"The client is {summary(end)}:\n{log}"
-    assert log.splitlines() == [f"{address} 200" for address in addresses]
+    assert log.splitlines() == [f"{address} 200 SimpleHTTP" for address in addresses]
 
 
 def _pod(cluster: Cluster, namespace: str, name: str, node: str, command: list[str]) -> Any:
