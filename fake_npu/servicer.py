@@ -170,19 +170,18 @@ class Servicer(DevicePluginServicer):
         try:
             response = await answer(await self.faults.begin(rpc))
         except InjectedError as error:
-            code = error.code
-            events.warning("call-failed-by-fault", rpc=rpc, code=code.name, message=error.message)
-            await _abort(context, code, error.message)
+            code, message = error.code, error.message
+            events.warning("call-failed-by-fault", rpc=rpc, code=code.name, message=message)
         except InventoryError as error:
-            code = grpc.StatusCode.FAILED_PRECONDITION
-            events.warning("call-refused", rpc=rpc, reason=str(error))
-            await _abort(context, code, str(error))
+            code, message = grpc.StatusCode.FAILED_PRECONDITION, str(error)
+            events.warning("call-refused", rpc=rpc, reason=message)
         else:
             code = grpc.StatusCode.OK
             return response
         finally:
             self.metrics.calls.labels(rpc, code.name).inc()
             self.metrics.duration.labels(rpc).observe(time.monotonic() - began)
+        return await _abort(context, code, message)  # counted first: who has the answer finds it in the metrics
 
     def _stream_opened(self) -> None:
         self.streams += 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from fake_npu.memory import FACTS_DIR, HEADER_BYTES, Facts, FactsError, facts_from_json, read_header
+from fake_npu.memory import HEADER_BYTES, Facts, FactsError, facts_from_json, read_header
 
 Result = TypeVar("Result")
 
@@ -102,7 +102,7 @@ def given(
     variable: str,
     pattern: str,
     facts_required: bool,
-    facts_dir: Path = Path(FACTS_DIR),
+    facts_dir: Path,
 ) -> list[Npu]:
     """The NPUs of this container, each opened and checked once.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fake_npu.memory import FACTS_DIR
 from fake_npu.workload.digits import DATA
 
 ENVIRONMENT_PREFIX = "WORKLOAD_"
@@ -24,6 +25,7 @@ class Options:
     visible_devices_env: str
     device_pattern: str
     facts: str
+    facts_dir: Path
     data: Path
     label_noise: float
     prediction_noise: float
@@ -54,6 +56,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     option("visible-devices-env", str, "NPU_VISIBLE_DEVICES", "variable that names the NPUs")
     option("device-pattern", str, "/dev/npu*", "glob of all NPUs' device nodes")
     option("facts", str, "required", "whether a device needs facts that say which it is", "required optional")
+    option("facts-dir", Path, FACTS_DIR, "where the facts are, one file `<id>.json` a device")
     option("data", Path, DATA, "the digits")
     option("label-noise", _share, 0.0, "share of training labels that are random: a bad model")
     option("prediction-noise", _share, 0.0, "share of images whose digit is ranked last: accuracy falls by as much")

@@ -80,6 +80,7 @@ def _npus(options: Options, environment: Mapping[str, str]) -> list[Npu]:
         variable=options.visible_devices_env,
         pattern=options.device_pattern,
         facts_required=options.facts == "required",
+        facts_dir=options.facts_dir,
     )
     for npu in npus:
         fields = {"npu": npu.id, "path": str(npu.path), "device": npu.numbers}

@@ -40,6 +40,9 @@ REPOSITORY = Path(fake_npu.__file__).parents[1]
 RESOURCE = "example.org/npu"
 SOCKET = "example.org_npu.sock"
 
+# As in the image, and read when numpy is first imported: on busy cores its threads wait for each other by spinning.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 
 class News:
     """Wakes whoever waits for something to become true."""
@@ -124,7 +127,7 @@ class Kubelet(RegistrationServicer):
         self.stop()
         if wipe:
             for path in self.folder.glob("*.sock"):
-                path.unlink()
+                path.unlink(missing_ok=True)  # the plugin may be removing its own just now
         self.start()
 
     def until(self, true: Callable[[], object]) -> None:

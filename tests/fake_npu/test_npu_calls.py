@@ -184,6 +184,7 @@ def test_a_device_is_unhealthy_while_its_node_is_gone(folder: Path, kubelet: Kub
     config = settings(folder)
     plug_in(config, 0, 1)
     with plugin(config):
+        npuctl = npuctl_of(config)
         kubelet.until_listed(npu0="Healthy", npu1="Healthy")
         (folder / "dev" / "npu1").unlink()
         kubelet.until_listed(npu0="Healthy", npu1="Unhealthy")
@@ -192,24 +193,15 @@ def test_a_device_is_unhealthy_while_its_node_is_gone(folder: Path, kubelet: Kub
         (folder / "dev" / "npu1").rename(folder / "dev" / "elsewhere")
         kubelet.until_listed(npu0="Healthy", npu1="Unhealthy")
         (folder / "dev" / "npu1").write_text("a file is no device")
-        npuctl_of(config)("health", "npu0", "Unhealthy")
+        npuctl("health", "npu0", "Unhealthy")
         kubelet.until_listed(npu0="Unhealthy", npu1="Unhealthy")
-
-
-def test_a_device_that_was_marked_stays_unhealthy_when_its_node_comes_back(folder: Path, kubelet: Kubelet) -> None:
-    config = settings(folder, count=1)
-    plug_in(config, 0)
-    with plugin(config):
-        kubelet.until_listed(npu0="Healthy")
-        npuctl_of(config)("health", "npu0", "Unhealthy")
-        kubelet.until_listed(npu0="Unhealthy")
         seen = len(kubelet.lists)
         (folder / "dev" / "npu0").unlink()
-        plug_in(config, 0)
+        plug_in(config, 0)  # comes back, but was marked
         kubelet.until(lambda: len(kubelet.lists) > seen)
-        npuctl_of(config)("health", "npu0", "Healthy")
-        kubelet.until_listed(npu0="Healthy")
-        assert {"npu0": "Healthy"} not in kubelet.lists[seen:-1]
+        npuctl("health", "npu0", "Healthy")
+        kubelet.until_listed(npu0="Healthy", npu1="Unhealthy")
+        assert {"npu0": "Healthy", "npu1": "Unhealthy"} not in kubelet.lists[seen:-1]
 
 
 def test_metrics_readiness_and_liveness(folder: Path) -> None:

@@ -58,12 +58,6 @@ def test_it_names_every_device_with_its_node_and_facts_and_follows_them(folder: 
     assert list((folder / "cdi").iterdir()) == []
 
 
-def test_without_cdi_nothing_is_written(folder: Path, kubelet: Kubelet) -> None:
-    with plugin(settings(folder)):
-        kubelet.until(lambda: kubelet.lists)
-    assert not (folder / "cdi").exists()
-
-
 def test_it_outlives_the_old_plugin_of_an_upgrade_and_goes_with_the_new_one(folder: Path, kubelet: Kubelet) -> None:
     old = settings(folder, cdi=True, instance="a")
     new = settings(folder, cdi=True, instance="b", control_socket=folder / "b.sock")

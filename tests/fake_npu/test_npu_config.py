@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from npu_bench import variables
 
@@ -60,11 +60,13 @@ configs = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(configs)
 def test_variables_carry_every_configuration(config: Config) -> None:
     assert load(variables(config)) == config
 
 
+@settings(max_examples=40)
 @given(config=configs)
 def test_a_file_carries_every_configuration(config: Config, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "every.toml"
@@ -72,6 +74,7 @@ def test_a_file_carries_every_configuration(config: Config, tmp_path_factory: py
     assert load({"FAKE_NPU_CONFIG": str(file)}) == config
 
 
+@settings(max_examples=40)
 @given(configs, st.integers(0, 10_000))
 def test_ids_paths_and_files_of_two_devices_differ(config: Config, index: int) -> None:
     for of in (config.id_of, config.host_path_of, config.seen_path_of, config.facts_path_of, config.memory_path_of):

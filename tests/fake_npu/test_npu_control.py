@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as limits
 from hypothesis import strategies as st
 from npu_bench import laid_out, plug_in, settings
 
@@ -137,6 +138,7 @@ def test_any_stored_state_is_taken_or_refused_with_a_sentence(shared: Path, stat
     assert state or ids == ["remove it to start anew"]
 
 
+@limits(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["add", "remove", "Healthy", "Unhealthy"]), st.integers(0, 5)), max_size=12))
 def test_what_was_changed_is_what_the_next_plugin_reads(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int]]

@@ -7,29 +7,28 @@ import socket
 from pathlib import Path
 
 import grpc
-import pytest
 from npu_bench import PATIENCE, SOCKET, Kubelet, Program, allocate, npuctl_of, plug_in, plugin, settings
 
 pytest_plugins = ["npu_fixtures"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_streams_without_an_error_removes_the_socket_and_is_status_0(
-    folder: Path, kubelet: Kubelet, number: signal.Signals
+def test_sigterm_ends_streams_without_an_error_removes_the_socket_and_is_status_0(
+    folder: Path, kubelet: Kubelet
 ) -> None:
     with plugin(settings(folder)) as program:
+        program.until("registered")
         kubelet.until(lambda: kubelet.lists)
-        assert program.end(number) == 0
+        assert program.end() == 0
         kubelet.until(lambda: kubelet.stream_ends)
     assert kubelet.stream_ends == ["OK"]
     assert not (folder / "plugins" / SOCKET).exists()
     assert [line["event"] for line in program.events[-3:]] == ["plugin-stopping", "stream-closed", "plugin-stopped"]
 
 
-def test_a_signal_ends_it_without_a_kubelet_too(folder: Path) -> None:
+def test_an_interrupt_ends_it_as_well_and_without_a_kubelet_too(folder: Path) -> None:
     with plugin(settings(folder)) as program:
         program.until("serving")
-        assert program.end() == 0
+        assert program.end(signal.SIGINT) == 0
     assert not (folder / "plugins" / SOCKET).exists()
 
 
