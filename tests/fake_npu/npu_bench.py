@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
 
 import fake_npu
@@ -42,6 +43,9 @@ SOCKET = "example.org_npu.sock"
 
 # As in the image, and read when numpy is first imported: on busy cores its threads wait for each other by spinning.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+"""For property tests: a busy machine is no failure."""
 
 
 class News:

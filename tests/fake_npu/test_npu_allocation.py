@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from npu_bench import UNHURRIED
 from npu_bench import settings as configuration
 
 from fake_npu import allocation
@@ -38,6 +39,7 @@ def requests(draw: st.DrawFn) -> tuple[list[Device], list[str], list[str], int]:
     return devices, available, must, size
 
 
+@UNHURRIED
 @given(requests())
 def test_size_subset_and_must(request: tuple[list[Device], list[str], list[str], int]) -> None:
     devices, available, must, size = request
@@ -46,7 +48,7 @@ def test_size_subset_and_must(request: tuple[list[Device], list[str], list[str],
     assert set(must) <= set(chosen) <= set(available)
 
 
-@settings(max_examples=60)
+@settings(UNHURRIED, max_examples=60)
 @given(requests())
 def test_no_other_choice_has_fewer_numa_nodes(request: tuple[list[Device], list[str], list[str], int]) -> None:
     devices, available, must, size = request
@@ -57,6 +59,7 @@ def test_no_other_choice_has_fewer_numa_nodes(request: tuple[list[Device], list[
     assert len({numa[name] for name in chosen}) == fewest
 
 
+@UNHURRIED
 @given(requests(), st.lists(st.text(max_size=5)), st.integers(-2, 20))
 def test_ids_that_are_unknown_and_sizes_that_cannot_be_met_never_add_a_device(
     request: tuple[list[Device], list[str], list[str], int], unknown: list[str], size: int

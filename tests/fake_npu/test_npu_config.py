@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from npu_bench import variables
+from npu_bench import UNHURRIED, variables
 
 from fake_npu.config import DEVICE_ID_LENGTH, Config, ConfigError, load
 
@@ -60,13 +60,13 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(UNHURRIED, max_examples=40)
 @given(configs)
 def test_variables_carry_every_configuration(config: Config) -> None:
     assert load(variables(config)) == config
 
 
-@settings(max_examples=40)
+@settings(UNHURRIED, max_examples=40)
 @given(config=configs)
 def test_a_file_carries_every_configuration(config: Config, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "every.toml"
@@ -74,7 +74,7 @@ def test_a_file_carries_every_configuration(config: Config, tmp_path_factory: py
     assert load({"FAKE_NPU_CONFIG": str(file)}) == config
 
 
-@settings(max_examples=40)
+@settings(UNHURRIED, max_examples=40)
 @given(configs, st.integers(0, 10_000))
 def test_ids_paths_and_files_of_two_devices_differ(config: Config, index: int) -> None:
     for of in (config.id_of, config.host_path_of, config.seen_path_of, config.facts_path_of, config.memory_path_of):
@@ -83,6 +83,7 @@ def test_ids_paths_and_files_of_two_devices_differ(config: Config, index: int) -
     assert config.host_path_of(index) == f"/dev/{config.seen_path_of(index).name}"
 
 
+@UNHURRIED
 @given(st.dictionaries(st.sampled_from(KEYS), st.text(st.characters(exclude_categories=["Cs", "Cc"]))))
 def test_any_text_in_any_variable_is_a_configuration_or_a_sentence(texts: dict[str, str]) -> None:
     sentence = "."

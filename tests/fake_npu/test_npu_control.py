@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
-from npu_bench import laid_out, plug_in, settings
+from npu_bench import UNHURRIED, laid_out, plug_in, settings
 
 from fake_npu import control
 from fake_npu.faults import Faults
@@ -51,6 +51,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return laid_out(tmp_path_factory)
 
 
+@UNHURRIED
 @given(request=requests | json_values)
 @example(request={"command": "fault", "fault": {"rpc": "Allocate", "kind": "error", "command": "x"}})
 @example(request={"command": "health", "devices": ["npu0"], "health": "Healthy", "event": "x"})
@@ -119,6 +120,7 @@ def test_a_state_that_cannot_be_kept_is_refused_and_nothing_is_changed(folder: P
         assert (under.state(), under.inventory.version) == (before, version)
 
 
+@UNHURRIED
 @given(state=json_values | st.fixed_dictionaries(
     {"version": st.just(1)},
     optional={key: json_values | st.lists(st.integers(0, 5)) for key in ("unhealthy", "added", "removed")},
@@ -138,7 +140,7 @@ def test_any_stored_state_is_taken_or_refused_with_a_sentence(shared: Path, stat
     assert state or ids == ["remove it to start anew"]
 
 
-@limits(max_examples=30)
+@limits(UNHURRIED, max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["add", "remove", "Healthy", "Unhealthy"]), st.integers(0, 5)), max_size=12))
 def test_what_was_changed_is_what_the_next_plugin_reads(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[str, int]]

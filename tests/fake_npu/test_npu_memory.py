@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from npu_bench import UNHURRIED
 
 from fake_npu.memory import HEADER_BYTES, MAGIC, Facts, FactsError, facts_from_json, header, read_header, serial_of
 
@@ -25,6 +26,7 @@ def held(content: bytes, file: Path) -> Facts:
         os.close(descriptor)
 
 
+@UNHURRIED
 @given(facts=facts, model=st.binary(max_size=50))
 def test_a_header_is_read_as_it_was_written(
     facts: Facts, model: bytes, tmp_path_factory: pytest.TempPathFactory
@@ -34,12 +36,14 @@ def test_a_header_is_read_as_it_was_written(
     assert held(written + model, tmp_path_factory.getbasetemp() / "memory") == facts
 
 
+@UNHURRIED
 @given(facts)
 def test_facts_are_one_line_and_come_back(facts: Facts) -> None:
     assert "\n" not in facts.to_json()
     assert facts_from_json(facts.to_json()) == facts
 
 
+@UNHURRIED
 @given(content=st.binary(max_size=80) | st.binary(max_size=80).map(MAGIC.__add__))
 @example(content=b"")
 @example(content=bytes(HEADER_BYTES))
@@ -74,6 +78,7 @@ def test_what_is_wrong_with_the_memory_is_said(tmp_path: Path) -> None:
         held(bytes(HEADER_BYTES), tmp_path / "memory")
 
 
+@UNHURRIED
 @given(names, names, names, names)
 def test_serials_differ_between_devices_and_nodes_and_stay(one: str, path: str, other: str, place: str) -> None:
     assert serial_of(one, path) == serial_of(one, path)
