@@ -27,7 +27,8 @@ def listed(socket: Path) -> int:
             pods = kubelet.List(pb.ListPodResourcesRequest(), timeout=DEADLINE)
             allocatable = kubelet.GetAllocatableResources(pb.AllocatableResourcesRequest(), timeout=DEADLINE)
         except grpc.RpcError as error:
-            print(f"npuctl: {socket}: {error}", file=sys.stderr)
+            reason = " ".join(f"{error.code().name} {error.details()}".split())
+            print(f"npuctl: no kubelet answers at {socket}: {reason}", file=sys.stderr)
             return 2
     shown = [json_format.MessageToJson(message, preserving_proto_field_name=True) for message in (pods, allocatable)]
     print(f'{{"pods": {shown[0]}, "allocatable": {shown[1]}}}')
