@@ -313,11 +313,11 @@ def allocate(*ids: str) -> pb.AllocateRequest:
 
 
 def documented(page: str, heading: str) -> list[list[str]]:
-    """The rows of the first table under this heading of a Markdown page, cells without their back-ticks."""
+    """The rows of the first table under this heading of a Markdown page, code without its back-ticks."""
     after = page.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in after.splitlines() if line.startswith("|")]
     cells = [re.split(r"(?<!\\)\|", row.strip("|")) for row in rows]
-    return [[cell.strip().replace("\\|", "|").strip("`") for cell in row] for row in cells[2:]]
+    return [[re.sub(r"^`([^`]*)`$", r"\1", cell.strip().replace("\\|", "|")) for cell in row] for row in cells[2:]]
 
 
 def loop_devices_refused() -> str:
