@@ -191,6 +191,20 @@ class Program:
         assert len(found) >= count, f"ended without {event}: {self.events}"
         return found[count - 1]
 
+    def until_said(self, event: str, after: int, **parts: str) -> dict[str, Any]:
+        """Wait for a log line of this event, at place `after` or later, whose fields hold these texts."""
+
+        def fitting() -> list[dict[str, Any]]:
+            lines = [line for line in self.events[after:] if line["event"] == event]
+            return [line for line in lines if all(part in line[name] for name, part in parts.items())]
+
+        self._news.until(lambda: fitting() or self.ended, lambda: self.events[after:])
+        return fitting()[0]
+
+    def until_as_many(self, event: str, other: str) -> None:
+        """Wait until the log has as many lines of the one event as of the other."""
+        self._news.until(lambda: len(self.named(event)) == len(self.named(other)), lambda: self.events)
+
     def place(self, event: str, **fields: object) -> int:
         """Where in the log the last line of this event and these fields is."""
         return max(

@@ -53,7 +53,6 @@ def test_registers_again_with_every_new_kubelet(folder: Path, kubelet: Kubelet) 
         program.until("registered", 4)
         assert (folder / "plugins" / SOCKET).is_socket()
         assert program.named("kubelet-socket-gone") or program.named("kubelet-socket-made")
-        assert not program.named("register-refused")
 
 
 def test_registers_again_when_only_its_own_socket_is_wiped(folder: Path, kubelet: Kubelet) -> None:
