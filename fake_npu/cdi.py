@@ -54,7 +54,7 @@ def write(config: Config, devices: Sequence[Device]) -> None:
     """
     final = path(config)
     final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    scratch = final.with_suffix(".new")  # runtimes read *.json and *.yaml only
+    scratch = final.with_name(config.scratch_name)  # runtimes read *.json and *.yaml only
     scratch.write_text(json.dumps(specification(config, devices), indent=1) + "\n")
     scratch.replace(final)
 

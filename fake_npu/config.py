@@ -115,6 +115,11 @@ class Config:
         """Base name of the plugin's socket."""
         return f"{self.slug}{'-' if self.instance else ''}{self.instance}.sock"
 
+    @property
+    def scratch_name(self) -> str:
+        """Base name of a file that is being written: this plugin's own, as two of an upgrade write the same files."""
+        return f"{self.socket_name.removesuffix('.sock')}.new"
+
     def id_of(self, index: int) -> str:
         """The id of device `index`."""
         return self.device_id.format(index=index, node=self.node)

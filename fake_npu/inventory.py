@@ -174,7 +174,7 @@ class Inventory:
             "added": sorted(set(indices) - configured),
             "removed": sorted(configured - set(indices)),
         }
-        scratch = self._file.with_suffix(".new")
+        scratch = self._file.with_name(self.config.scratch_name)
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             scratch.write_text(json.dumps(state) + "\n")

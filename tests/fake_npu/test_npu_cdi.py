@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from npu_bench import Kubelet, allocate, npuctl_of, plug_in, plugin, settings
+
+from fake_npu import cdi
+from fake_npu.config import Config
+from fake_npu.inventory import Health, Inventory
 
 pytest_plugins = ["npu_fixtures"]
 
@@ -68,3 +75,25 @@ def test_it_outlives_the_old_plugin_of_an_upgrade_and_goes_with_the_new_one(fold
             second.until("registered")
         assert names(folder) == ["npu0", "npu1"]
     assert list((folder / "cdi").glob("*.json")) == []
+
+
+def write_specification(config: Config) -> None:
+    cdi.write(config, Inventory(config).devices())
+
+
+def write_state(config: Config) -> None:
+    Inventory(config).mark(["npu0"], Health.UNHEALTHY)
+
+
+@pytest.mark.parametrize("write", [write_specification, write_state])
+def test_both_plugins_of_an_upgrade_may_write_at_once(folder: Path, write: Callable[[Config], None]) -> None:
+
+    def often(config: Config) -> None:
+        for _ in range(150):
+            write(config)
+
+    both = [settings(folder, cdi=True, instance=name) for name in "ab"]
+    with ThreadPoolExecutor(2) as pool:
+        for writing in [pool.submit(often, config) for config in both]:
+            writing.result()
+    assert [path.name for path in folder.rglob("*.new")] == []
