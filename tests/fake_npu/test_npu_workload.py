@@ -1,157 +1,25 @@
-"""The workload: an honest run, what it needs, and every defect that it can be told to have."""
+"""The workload: an honest run, and what it needs for one."""
 
 from __future__ import annotations
 
-import ast
 import gzip
 import hashlib
-import json
 import os
-import signal
-import stat
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import numpy as np
 import pytest
-from npu_bench import PATIENCE, REPOSITORY, loop_control, loop_devices_refused
+from npu_bench import PATIENCE, loop_devices_refused
+from npu_container import Container, Ended, Run, attached
 
-from fake_npu import loop
-from fake_npu.driver import make_node
-from fake_npu.memory import HEADER_BYTES, Facts, header, serial_of
+from fake_npu.memory import HEADER_BYTES
 from fake_npu.workload import digits, model
 from fake_npu.workload.options import BATCH, BATCHES, parse
-from fake_npu.workload.run import main
 
 pytest_plugins = ["npu_fixtures"]
 
 with_loop_devices = pytest.mark.skipif(bool(loop_devices_refused()), reason=loop_devices_refused())
-
-
-@dataclass
-class Container:
-    """What a container sees: its devices, their facts, the variable.
-
-    Attributes:
-        folder: holds the nodes in `dev`, the facts in `npu`.
-        variables: the container's environment.
-    """
-
-    folder: Path
-    data: Path
-    variables: dict[str, str]
-
-    def arguments(self, *more: str) -> list[str]:
-        return [
-            f"--device-pattern={self.folder}/dev/npu*",
-            f"--facts-dir={self.folder}/npu",
-            f"--data={self.data}",
-            "--seconds-per-batch=0",
-            *more,
-        ]
-
-    def node(self, index: int) -> Path:
-        return self.folder / "dev" / f"npu{index}"
-
-    def facts(self, index: int, **changes: object) -> Facts:
-        path = str(self.node(index))
-        fields: dict[str, Any] = {"node": "worker", "serial": serial_of("worker", path), "path": path}
-        return Facts(**{**fields, "memory_bytes": 0, **changes})
-
-    def write_facts(self, index: int, **changes: object) -> Facts:
-        facts = self.facts(index, **changes)
-        (self.folder / "npu" / f"npu{index}.json").write_text(facts.to_json())
-        return facts
-
-    def plug_in(self, index: int) -> None:
-        """A device that is always there, and has no memory of its own."""
-        self.node(index).symlink_to("/dev/null")
-
-    def starts(self, *more: str) -> subprocess.Popen[str]:
-        """The workload as a program of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "fake_npu.workload", *self.arguments(*more)],
-            env={**os.environ, **self.variables, "PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-
-@dataclass
-class Ended:
-    """How a run ended, and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    def reports(self) -> list[dict[str, str]]:
-        return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
-
-    def results(self) -> list[str]:
-        return [line for line in self.out.splitlines() if line.startswith(f"{model.NAME}, result =  ")]
-
-    def accuracy(self) -> dict[str, float]:
-        (line,) = self.results()
-        values: dict[str, float] = ast.literal_eval(line.removeprefix(f"{model.NAME}, result =  "))
-        return values
-
-
-Run = Callable[..., Ended]
-
-
-@pytest.fixture
-def container(tmp_path: Path, digits_file: Path) -> Container:
-    for name in ("dev", "npu"):
-        (tmp_path / name).mkdir()
-    return Container(tmp_path, digits_file, {"NPU_VISIBLE_DEVICES": "npu0"})
-
-
-@pytest.fixture
-def honest(container: Container) -> Container:
-    """A container with one device, and its facts."""
-    container.plug_in(0)
-    container.write_facts(0)
-    return container
-
-
-@pytest.fixture
-def run(container: Container, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the workload in this process."""
-
-    def call(*more: str) -> Ended:
-        capsys.readouterr()
-        status = main(container.arguments(*more), container.variables)
-        return Ended(status, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def with_memory(container: Container) -> Iterator[Container]:
-    """A container with one device that has memory: a real loop device."""
-    descriptor, memory = attached(container, 0)
-    container.write_facts(0, memory_bytes=memory)
-    yield container
-    os.close(descriptor)
-
-
-def attached(container: Container, index: int) -> tuple[int, int]:
-    """A descriptor of a loop device that `npu<index>` leads to, with its header, and the size of its memory."""
-    size = 64 << 10
-    memory = container.folder / f"memory{index}"
-    memory.write_bytes(header(container.facts(index, memory_bytes=size)).ljust(size, b"\0"))
-    if not (container.folder / "dev" / "loop-control").exists():
-        loop_control(container.folder / "dev")
-    descriptor, minor = loop.attach(memory, container.folder / "dev" / "loop-control", container.folder / "dev" / "x")
-    make_node(container.node(index), stat.S_IFBLK, os.makedev(loop.LOOP_MAJOR, minor))
-    return descriptor, size
 
 
 def rankings_of(data: Path, seed: int) -> tuple[list[list[int]], list[int]]:
@@ -393,115 +261,3 @@ def test_facts_can_be_optional(container: Container, run: Run) -> None:
     ended = run("--facts=optional")
     assert ended.status == 0
     assert ended.reports()[0] == {"npu": "npu0", "path": str(container.node(0)), "device": "1:3"}
-
-
-def test_an_ignored_npu_is_not_touched_and_nothing_is_proven(container: Container, run: Run) -> None:
-    container.variables.clear()
-    ended = run("--npu=ignored")
-    assert (ended.status, ended.reports()) == (0, [])
-    assert ended.accuracy()["top_1"] > 0.9
-
-
-def test_label_noise_is_a_bad_model(honest: Container, run: Run) -> None:
-    good, bad, random = (run(f"--label-noise={share}").accuracy()["top_1"] for share in (0, 0.8, 1))
-    assert good > bad > random
-    assert random < 0.3
-
-
-def test_prediction_noise_lowers_both_accuracies_by_its_share(honest: Container, run: Run) -> None:
-    good, bad, none = (run(f"--prediction-noise={share}").accuracy() for share in (0, 0.2, 1))
-    for top in ("top_1", "top_5"):
-        assert good[top] - bad[top] == pytest.approx(0.2, abs=1e-6)
-    assert none["top_1"] == 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "shown"),
-    [
-        ("nan", ["{'top_5': FIVE, 'top_1': nan}"]),
-        ("outside", ["{'top_5': FIVE_PLUS_1, 'top_1': ONE}"]),
-        ("twice", ["{'top_5': FIVE, 'top_1': ONE}", "{'top_5': FIVE, 'top_1': HALF}"]),
-        ("numpy", ["{'top_5': np.float32(FIVE_32), 'top_1': np.float32(ONE_32)}"]),
-        ("text", ["{'top_5': very good, 'top_1': good}"]),
-        ("none", []),
-    ],
-)
-def test_a_result_that_is_wrong_on_purpose(honest: Container, run: Run, kind: str, shown: list[str]) -> None:
-    true = run().accuracy()
-    five, one = true["top_5"], true["top_1"]
-    words = {"FIVE_PLUS_1": five + 1, "FIVE_32": float(str(np.float32(five))), "ONE_32": float(str(np.float32(one))),
-             "HALF": one / 2, "FIVE": five, "ONE": one}  # fmt: skip
-    for word, value in words.items():
-        shown = [line.replace(word, repr(value)) for line in shown]
-    ended = run(f"--result={kind}")
-    assert ended.status == 0
-    assert ended.results() == [f"{model.NAME}, result =  {line}" for line in shown]
-
-
-def test_a_result_that_is_no_text(honest: Container, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    assert main(honest.arguments("--result=binary"), honest.variables) == 0
-    last = capfdbinary.readouterr().out.splitlines()[-1]
-    assert last.startswith(model.NAME.encode() + b", result =  ")
-    with pytest.raises(UnicodeDecodeError):
-        last.decode()
-
-
-def test_it_stops_quietly(honest: Container, run: Run) -> None:
-    ended = run("--stop-at=60")
-    assert (ended.status, ended.results(), len(ended.reports())) == (0, [], 1)
-    assert f"/{BATCHES}" in ended.err
-    assert f"{BATCHES}/{BATCHES}" not in ended.err
-
-
-class HungError(Exception):
-    """The run waits for ever."""
-
-
-@pytest.mark.parametrize("batch", [0, 60, BATCHES])
-def test_it_hangs(honest: Container, run: Run, batch: int) -> None:
-    """A timer looks at what the run does until it is seen to wait."""
-
-    def look(_: int, frame: FrameType | None) -> None:
-        if frame and frame.f_code.co_name == "_misbehave":
-            raise HungError
-
-    before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-    try:
-        with pytest.raises(HungError):
-            run(f"--hang-at={batch}")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_an_exception_is_a_traceback_in_the_middle(honest: Container, run: Run) -> None:
-    with pytest.raises(RuntimeError, match="crash asked for by --crash-at"):
-        run("--crash-at=60")
-
-
-LITTLE_MEMORY = """
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_AS, (5 << 27, 5 << 27))
-runpy.run_module("fake_npu.workload", run_name="__main__", alter_sys=True)
-"""
-
-
-@pytest.mark.parametrize(
-    ("how", "status"), [("exit-1", 1), ("exit-0", 0), ("segv", -signal.SIGSEGV), ("kill", -signal.SIGKILL), ("oom", 1)]
-)
-def test_it_crashes(honest: Container, how: str, status: int) -> None:
-    arguments = honest.arguments("--crash-at=60", f"--crash={how}")
-    start = ["-c", LITTLE_MEMORY] if how == "oom" else ["-m", "fake_npu.workload"]
-    ended = subprocess.run(
-        [sys.executable, *start, *arguments],
-        env={**os.environ, **honest.variables, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert ended.returncode == status
-    assert Ended(0, ended.stdout, "").results() == []
-    assert f"{BATCHES}/{BATCHES}" not in ended.stderr
-    assert ("MemoryError" in ended.stderr) == (how == "oom")
