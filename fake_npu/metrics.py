@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -45,9 +47,18 @@ class _Quiet(WSGIRequestHandler):
 
 class _Server(WSGIServer):
     request_queue_size = 16
+    timeout = 0  # a client that has left again is not waited for
+
+    def serve_until_readable(self, stop: socket.socket) -> None:
+        """Answer requests until `stop` can be read; asleep in between, where `serve_forever` looks every so often."""
+        with selectors.DefaultSelector() as either:
+            either.register(self, selectors.EVENT_READ)
+            either.register(stop, selectors.EVENT_READ)
+            while all(key.fileobj is self for key, _ in either.select()):
+                self.handle_request()
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(metrics: Metrics, ready: Callable[[], str], address: str, port: int) -> Iterator[int]:
     """Serve /metrics, /readyz and /livez in a thread of its own.
 
@@ -76,11 +87,13 @@ def served(metrics: Metrics, ready: Callable[[], str], address: str, port: int) 
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [(reason or ("ok" if known else "not found")).encode() + b"\n"]
 
-    with make_server(address, port, app, server_class=_Server, handler_class=_Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="http", daemon=True)
+    with contextlib.ExitStack() as sockets:
+        server = sockets.enter_context(make_server(address, port, app, server_class=_Server, handler_class=_Quiet))
+        stop, stopper = (sockets.enter_context(end) for end in socket.socketpair())
+        thread = threading.Thread(target=server.serve_until_readable, args=[stop], name="http", daemon=True)
         thread.start()
         try:
             yield server.server_port
         finally:
-            server.shutdown()
+            stopper.sendall(b"\0")
             thread.join()
