@@ -218,6 +218,8 @@ class Program:
 
     def wait(self) -> int:
         """Wait for the exit; its status. No traceback was printed."""
+        if self._reader:
+            self._reader.join(PATIENCE)  # the end of its log is the end of the program; Popen.wait would poll for it
         status = self.process.wait(PATIENCE)
         if self._reader:
             self._reader.join()
