@@ -82,7 +82,7 @@ class Project:
 
     @contextmanager
     def started(self, code: str) -> Iterator[subprocess.Popen[str]]:
-        """A run that has called `tell()`; its `wait()` returns after `go()`."""
+        """A run that has called `tell()`; its `wait()` returns after `go()`, `told()` after its next `tell()`."""
         self.write(
             'def tell(): os.write(int(os.environ["TELL"]), b"x")\ndef wait(): os.read(int(os.environ["WAIT"]), 1)\n'
             + code
@@ -103,6 +103,7 @@ class Project:
         try:
             assert os.read(told, 1) == b"x", process.communicate()[0]
             process.go = lambda: os.write(go, b"x")  # type: ignore[attr-defined]
+            process.told = lambda: os.read(told, 1)  # type: ignore[attr-defined]
             yield process
         finally:
             process.kill()
