@@ -114,6 +114,10 @@ def test_an_image_that_is_not_there_fails_with_its_name(first: Ran, tmp_path: Pa
     assert missing.status == ExitCode.FAILED, missing.shown
     assert "cannot be pulled" in missing.shown
     assert "127.0.0.1:1/no/such:image" in missing.shown
+    for name, outcome in missing.outcomes.items():  # the pod is there until the last check's evidence is
+        if outcome == "failed":
+            pod = (missing.folder / "evidence" / name / "pod.yaml").read_text()
+            assert "deletionTimestamp" not in pod
 
 
 def test_a_caller_s_kubeconfig_is_only_read(kubeconfig: Path, first: Ran, tmp_path: Path) -> None:
