@@ -13,6 +13,7 @@ from fixtures.namespaces import namespace_of
 from fixtures.podwatch import PodWatch, is_terminal, summary
 from fixtures.session import RECORD
 from fixtures.targets import Cluster
+from fixtures.targets.npus import WORKERS
 
 PORT = 8080
 CLIENT = """
@@ -44,7 +45,7 @@ def test_pods_and_services_are_reached_across_nodes(
 ) -> None:
     """A pod reaches a pod on another node by its address, and by the DNS name of a Service."""
     record = request.config.stash[RECORD]
-    answer = cluster.kubectl.run("get", "nodes", "--selector", "!node-role.kubernetes.io/control-plane", "-o", "json")
+    answer = cluster.kubectl.run("get", "nodes", "--selector", WORKERS, "-o", "json")
     workers = [node["metadata"]["name"] for node in json.loads(answer)["items"]]
     assert len(workers) >= 2, f"This takes two workers; there are {workers}."
     service = {
