@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from fixtures.apipaths import path_of
 from fixtures.checks import check
+from fixtures.describe import summary
 from fixtures.documented import DocumentedFlow, released
 from fixtures.options import Settings
-from fixtures.podwatch import summary
 from fixtures.session import SETTINGS
 from fixtures.targets import Cluster
 
@@ -28,7 +29,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 def test_pod_runs_to_completed(flow: DocumentedFlow) -> None:
     """The documented pod that asks for one NPU is scheduled, runs and ends as Completed."""
     log = "\n".join(flow.last_lines)
-    assert flow.pod["status"]["phase"] == "Succeeded", f"test-npu-pod is {summary(flow.pod)}. Its log ends:\n{log}"
+    assert flow.pod["status"]["phase"] == "Succeeded", f"{summary(flow.pod)}. Its log ends:\n{log}"
     row = flow.queried.splitlines()[-1].split()
     assert row[0] == "test-npu-pod"
     assert row[2] == "Completed", f"`kubectl get po test-npu-pod` shows {row[2]}."
@@ -40,9 +41,8 @@ def test_pod_holds_one_npu(flow: DocumentedFlow, cluster: Cluster, settings: Set
     """The pod's request is one NPU, its node has NPUs to give, and exactly one was allocated to it."""
     (container,) = flow.pod["spec"]["containers"]
     assert container["resources"]["requests"][settings.resource] == "1"
-    shown = settings.resource.replace(".", "\\.")
-    allocatable = cluster.kubectl.run("get", "node", flow.node, "--output", f"jsonpath={{.status.allocatable.{shown}}}")
-    assert int(allocatable or 0) >= 1, f"{flow.node} has no {settings.resource} to give."
+    allocatable = cluster.client.get(path_of("Node", None, flow.node))["status"]["allocatable"]
+    assert int(allocatable.get(settings.resource, 0)) >= 1, f"{flow.node} has no {settings.resource} to give."
     ids = flow.allocated(settings.resource)
     if ids:  # the pod's status names devices from Kubernetes 1.36 on
         assert len(ids) == 1, f"The kubelet allocated {sorted(ids)}."

@@ -105,7 +105,11 @@ def test_too_low_an_accuracy_fails_and_says_which(first: Ran, tmp_path: Path) ->
     assert failed == ["flow-accuracy"]
     assert "less than 0.9999" in strict.shown
     evidence = {path.name for path in (strict.folder / "evidence" / "flow-accuracy").iterdir()}
-    assert {"pod.yaml", "pod.log", "events.txt", "nodes.txt", "device-plugin.log", "kubelet.log"} <= evidence
+    of_pod = {"pod-test-npu-pod.yaml", "pod-test-npu-pod.resnet50-npu.log", "events.txt", "device-plugin.log"}
+    assert of_pod <= evidence
+    for worker in (name for name in evidence if name.startswith("node-")):
+        assert f"kubelet-{worker.removeprefix('node-').removesuffix('.yaml')}.log" in evidence
+    assert len(evidence) == len(of_pod) + 2
 
 
 def test_an_image_that_is_not_there_fails_with_its_name(first: Ran, tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_an_image_that_is_not_there_fails_with_its_name(first: Ran, tmp_path: Pa
     assert "127.0.0.1:1/no/such:image" in missing.shown
     for name, outcome in missing.outcomes.items():  # the pod is there until the last check's evidence is
         if outcome == "failed":
-            pod = (missing.folder / "evidence" / name / "pod.yaml").read_text()
+            pod = (missing.folder / "evidence" / name / "pod-test-npu-pod.yaml").read_text()
             assert "deletionTimestamp" not in pod
 
 
