@@ -39,7 +39,13 @@ def namespace(cluster: Cluster) -> Iterator[str]:
         yield name
 
 
-@check("network-across-nodes", profile="conformance", needs=["own-cluster"])
+@check(
+    "network-across-nodes",
+    profile="conformance",
+    needs=["own-cluster"],
+    source="the Kubernetes network model",
+    verbs=["nodes: list", "pods: create get list watch", "pods/log: get", "services: create get"],
+)
 def test_pods_and_services_are_reached_across_nodes(
     cluster: Cluster, namespace: str, request: pytest.FixtureRequest
 ) -> None:
