@@ -156,8 +156,8 @@ def test_a_pod_without_npus_passes(cluster: Cluster, namespace: str, settings: S
 def test_npus_are_not_changed_in_place(cluster: Cluster, namespace: str, settings: Settings) -> None:
     """An update of a pod that changes its NPUs is refused, and the pod and the quota stay as they were."""
     client, npu, key = cluster.client, settings.resource, f"requests.{settings.resource}"
-    quota, path = _quota(cluster, namespace, {key: "3"}), path_of("Pod", namespace, "two")
-    stored = client.create(path_of("Pod", namespace), held_pod(namespace, "two", {npu: "2"}))
+    quota, path = _quota(cluster, namespace, {key: "3"}), path_of("Pod", namespace, "fixed")
+    stored = client.create(path_of("Pod", namespace), held_pod(namespace, "fixed", {npu: "2"}))
     del stored["metadata"]["resourceVersion"]  # the scheduler writes to the pod's status meanwhile
     stored["metadata"]["labels"] = {"changed": "true"}
     dry_run(client, path, stored, method="PUT")
