@@ -58,7 +58,7 @@ def test_a_limit_becomes_the_request(cluster: Cluster, empty_namespace: str, set
     pods, npu = path_of("Pod", empty_namespace), settings.resource
     pod = accepted(cluster.client, pods, held_pod(empty_namespace, "limit-only", {npu: "3"}))
     resources = pod["spec"]["containers"][0]["resources"]
-    assert {kind: resources[kind].get(npu) for kind in ("limits", "requests")} == {"limits": "3", "requests": "3"}
+    assert resources == {"limits": {npu: "3"}, "requests": {npu: "3"}}, f"The pod's resources are {resources}."
 
 
 @check(

@@ -64,8 +64,8 @@ def test_a_refusal_by_admission_names_no_field(server: ApiServer, client: Client
 
 def test_what_is_let_in_is_not_refused(server: ApiServer, client: Client) -> None:
     server.on(f"POST {PODS}", {"kind": "Pod"})
-    with pytest.raises(AssertionError, match=f"POST {PODS} should be refused, and is let in"):
-        refused(client, PODS, {})
+    with pytest.raises(AssertionError, match=f"POST {PODS} of p should be refused, and is let in"):
+        refused(client, PODS, {"metadata": {"name": "p"}})
 
 
 @pytest.mark.parametrize("judge", [accepted, refused])
