@@ -225,7 +225,8 @@ def new_project(
 ) -> Project:
     """An empty project whose runs see nothing of this one's environment; what they compile is kept for all of them."""
     bytecode = tmp_path_factory.getbasetemp() / "bytecode"
-    for name in [name for name in os.environ if name.startswith(("NPU_E2E_", "PYTEST_ADDOPTS", "PYTEST_XDIST", "CI", "COLUMNS"))]:
+    ours = ("NPU_E2E_", "PYTEST_ADDOPTS", "PYTEST_XDIST", "CI", "COLUMNS")
+    for name in [name for name in os.environ if name.startswith(ours)]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(bytecode))
