@@ -164,6 +164,7 @@ def test_what_a_run_makes_once_is_made_once(shared: Project) -> None:
     (line,) = [line for line in summary_of(result.stdout.str()) if line.startswith("time ")]
     assert ", 0.2 s of them waits in the cluster, ratio " in line
 
+    (shared.path / "cache/steps.json").write_text(json.dumps({"check slow": 60.0, "check alone": 0.5}))
     # one worker shows the order: the longest and the shortest by turns, what is not known between them
     assert shared.run(SHARED, "-p", "xdist", "-n", "1", "-k", "not incapable").ret == 0
     assert [name for name, _ in logged(shared)] == ["made", "slow", "alone", "flow", "flow-one", "flow-two", "gone"]
