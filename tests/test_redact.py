@@ -194,3 +194,14 @@ def test_a_long_log_takes_time_that_grows_with_its_length_alone(piece: str) -> N
     began = time.process_time()
     redact(piece * (400_000 // len(piece)), ["hunter22"])
     assert time.process_time() - began < 5
+
+
+def test_why_an_image_was_refused_is_kept() -> None:
+    said = (
+        "pull access denied, repository does not exist or may require authorization: authorization failed: "
+        "no basic auth credentials"
+    )
+    assert redact(said) == said
+    for header in ("Authorization: Basic bnB1OnNlc2FtZQ==", "authorization:Basic bnB1OnNlc2FtZQ=="):
+        assert "bnB1OnNlc2FtZQ" not in redact(f"{said}; {header}")
+    assert "sesame" not in redact("Authorization: authorization-failed sesame")
