@@ -15,6 +15,7 @@ def _pod(state: dict[str, Any], image_id: str = "") -> dict[str, Any]:
 
 REFUSED = _pod({"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}})
 WAITS = _pod({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}})
+LATER = _pod({"waiting": {"reason": "ErrImagePull", "message": "pull QPS exceeded"}})
 CREATING = _pod({"waiting": {"reason": "ContainerCreating"}})
 ENDED = _pod({"terminated": {"exitCode": 0}}, "registry:5000/a@sha256:1")
 
@@ -25,7 +26,7 @@ def test_an_image_is_refused_after_a_try_and_between_two(pod: dict[str, Any]) ->
     assert had_its_image(pod) is None
 
 
-@pytest.mark.parametrize("pod", [None, {}, {"status": {}}, {"status": {"containerStatuses": []}}, CREATING])
+@pytest.mark.parametrize("pod", [None, {}, {"status": {}}, {"status": {"containerStatuses": []}}, CREATING, LATER])
 def test_a_pod_that_has_not_come_to_its_pull_says_nothing(pod: dict[str, Any] | None) -> None:
     assert not refused(pod)
     assert had_its_image(pod) is None
