@@ -232,8 +232,12 @@ def test_credentials_are_in_no_evidence(
 
 
 def _forms(password: str, auth: str) -> Sequence[str]:
-    """The password as it is and as it stands in base64 wherever it begins there, and what goes to the registry."""
-    inside = [base64.b64encode(b"\0" * shift + password.encode()).decode()[4:-4] for shift in range(3)]
+    """The password, and what goes to the registry, as they are and as they stand inside of something in base64."""
+    inside = [
+        base64.b64encode(b"\0" * shift + text.encode()).decode()[4:-4]
+        for text in (password, auth)
+        for shift in range(3)
+    ]
     return [password, auth.rstrip("="), *inside]
 
 
