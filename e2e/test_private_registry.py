@@ -31,8 +31,13 @@ from fixtures.wait import WaitFailed, WaitTimeout, wait_for
 
 NO_CREDENTIALS = "pull access denied, repository does not exist or may require authorization: authorization failed"
 WRONG_CREDENTIALS = ": 401 Unauthorized"
-PRINT_ALL = "printenv NOTE; cat /secret/.dockerconfigjson; echo; base64 -w 0 /secret/.dockerconfigjson; echo; exit 1"
-"""What a pod can do with the secret that it pulls with."""
+PRINT_ALL = """
+printenv NOTE
+cat /secret/.dockerconfigjson
+for blanks in '' ' ' '  '; do echo; sed "s/:/:$blanks/" /secret/.dockerconfigjson | base64 -w 0; done
+exit 1
+"""
+"""What a pod can do with the secret that it pulls with; in base64, the password begins at each of three places."""
 PULL_SECONDS = 60.0
 """For an image of 175 MB, of which a node of ours has all layers but the last, and for a container of it to end."""
 BACK_OFF_SECONDS = 60.0
