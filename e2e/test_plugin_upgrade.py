@@ -15,11 +15,14 @@ from fixtures.podresources import account
 from fixtures.pods import unscheduled
 from fixtures.probe import CONTAINER, Family, container, created, pod, running, sight
 from fixtures.targets import Cluster
+from fixtures.upstream import known_upstream
 from fixtures.wait import wait_for, wait_for_all
 
 TRIES = "30"
 """Of a registration that is refused until a check lets it be right: more than a check takes."""
 ROLLOUT_SECONDS = 90.0
+ENDS_FOR_BOTH = ("kubernetes/kubernetes#121994", "1.25..1.36")
+"""These kubelets know one plugin of a resource: the end of the first is taken for that of the second."""
 
 
 def holder(cluster: Cluster, family: Family, plugin: OwnPlugin, name: str) -> tuple[Object, frozenset[str]]:
@@ -52,6 +55,11 @@ def changes(history: History, plugin: OwnPlugin) -> list[tuple[int, int]]:
     return seen
 
 
+def kubelet(node: Object) -> str:
+    """The version of a node's kubelet."""
+    return str(node["status"]["nodeInfo"]["kubeletVersion"])
+
+
 def waiting(cluster: Cluster, family: Family, plugin: OwnPlugin, name: str) -> Object:
     """A pod that asks for one of the plugin's devices, for which the scheduler has found no node."""
     made = created(
@@ -61,6 +69,12 @@ def waiting(cluster: Cluster, family: Family, plugin: OwnPlugin, name: str) -> O
     )
     path, uid = path_of("Pod", plugin.namespace, name), made["metadata"]["uid"]
     return wait_for(cluster.client, f"{name} to find no node", path, unscheduled, timeout=30, uid=uid)
+
+
+def taken(second: OwnPlugin) -> None:
+    """The kubelet has let in a second plugin at once, and watches its devices too."""
+    said = second.has_said("stream-opened", "register-refused")
+    assert said["event"] == "stream-opened", f"The kubelet refuses a second plugin: {said['answer']}."
 
 
 def rolled_out(cluster: Cluster, fleet: OwnPlugin) -> None:
@@ -92,7 +106,7 @@ def rolled_out(cluster: Cluster, fleet: OwnPlugin) -> None:
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:526",
-    defects=["ids-change-at-restart"],
+    defects=["unhealthy-stays-allocatable", "wrong-device"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_that_restarts_has_its_npus_back(
@@ -115,7 +129,7 @@ def test_a_plugin_that_restarts_has_its_npus_back(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:145",
-    defects=["one-plugin-a-resource", "ends-for-both"],
+    defects=["one-socket-for-all"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_one_plugin_takes_over_from_another(cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]) -> None:
@@ -125,12 +139,14 @@ def test_one_plugin_takes_over_from_another(cluster: Cluster, family: Family, pl
     with history_of(cluster.client, path_of("Node", None, node["metadata"]["name"])) as history:
         held = [holder(cluster, family, old, "before")]
         new = old.named("new").started()
-        new.has_said("stream-opened")
+        taken(new)
         held.append(holder(cluster, family, old, "beside"))
         old_log = old.log()
-        old.stopped()
-        held.append(holder(cluster, family, old, "after"))
-    assert changes(history, old) == [(3, 3)]
+        with known_upstream(*ENDS_FOR_BOTH, seen=kubelet(node)):
+            old.stopped()
+            held.append(holder(cluster, family, old, "after"))
+            history.caught_up()
+            assert changes(history, old) == [(3, 3)]
     assert len(frozenset[str]().union(*(ids for _, ids in held))) == 3, f"Of 3 NPUs these were given: {held}."
     for each, ids in held:
         assert_holds(cluster, new, each, ids)
@@ -143,7 +159,7 @@ def test_one_plugin_takes_over_from_another(cluster: Cluster, family: Family, pl
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:199",
-    defects=["refused-plugin-replaces"],
+    defects=["every-registration-taken"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_second_plugin_that_fails_does_not_disturb_the_first(
@@ -157,11 +173,13 @@ def test_a_second_plugin_that_fails_does_not_disturb_the_first(
         assert second.has_said("registered", "register-refused")["event"] == "register-refused"
         one, ids = holder(cluster, family, first, "one")
         second.ctl("fault", "clear")
-        second.has_said("stream-opened")
+        assert second.has_said("stream-opened", "plugin-failed")["event"] == "stream-opened"
         assert [entry["event"] for entry in first.log()].count("allocated") == 1
-        first.stopped()
-        _, others = holder(cluster, family, first, "two")
-    assert changes(history, first) == [(2, 2)]
+        with known_upstream(*ENDS_FOR_BOTH, seen=kubelet(node)):
+            first.stopped()
+            _, others = holder(cluster, family, first, "two")
+            history.caught_up()
+            assert changes(history, first) == [(2, 2)]
     assert not ids & others, f"Both have {sorted(ids)}."
     assert_holds(cluster, second, one, ids)
 
@@ -171,7 +189,7 @@ def test_a_second_plugin_that_fails_does_not_disturb_the_first(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:271",
-    defects=["ends-for-both"],
+    defects=["one-socket-for-all"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
@@ -182,10 +200,12 @@ def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
     node = first.advertised(2, 2)
     with history_of(cluster.client, path_of("Node", None, node["metadata"]["name"])) as history:
         second = first.named("second").started()
-        second.has_said("stream-opened")
-        second.stopped()
-        holder(cluster, family, first, "held")
-    assert changes(history, first) == [(2, 2)]
+        taken(second)
+        with known_upstream(*ENDS_FOR_BOTH, seen=kubelet(node)):
+            second.stopped()
+            holder(cluster, family, first, "held")
+            history.caught_up()
+            assert changes(history, first) == [(2, 2)]
     assert [entry["event"] for entry in first.log()].count("allocated") == 1
 
 
@@ -194,7 +214,7 @@ def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
     profile="conformance",
     needs=["faults", "podresources"],
     source="kubernetes/kubernetes#63630",
-    defects=["ids-change-at-restart", "gap-fails-pods"],
+    defects=["unhealthy-stays-allocatable", "wrong-device"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_an_upgrade_with_a_gap_lets_pods_wait(
@@ -223,7 +243,7 @@ def test_an_upgrade_with_a_gap_lets_pods_wait(
     profile="conformance",
     needs=["faults", "podresources"],
     source="kubernetes/kubernetes#63630",
-    defects=["one-plugin-a-resource", "ids-change-at-restart", "ends-for-both"],
+    defects=["one-socket-for-all"],
     verbs=[
         "daemonsets.apps: create delete get list patch watch",
         "nodes: get list watch",
@@ -246,9 +266,11 @@ def test_an_upgrade_without_a_gap_is_not_noticed(
         env = [{"name": "FAKE_NPU_PREFERRED_ALLOCATION", "value": "false"}]
         template = {"spec": {"containers": [{"name": "plugin", "env": env}]}}
         strategic = "application/strategic-merge-patch+json"
-        cluster.client.patch(f"{sets}/{fleet.name}", {"spec": {"template": template}}, strategic)
-        rolled_out(cluster, fleet)
-        _, others = holder(cluster, family, fleet, "next")
-    assert changes(history, fleet) == [(2, 2)]
+        with known_upstream(*ENDS_FOR_BOTH, seen=kubelet(node)):
+            cluster.client.patch(f"{sets}/{fleet.name}", {"spec": {"template": template}}, strategic)
+            rolled_out(cluster, fleet)
+            _, others = holder(cluster, family, fleet, "next")
+            history.caught_up()
+            assert changes(history, fleet) == [(2, 2)]
     assert_holds(cluster, fleet, held, ids)
     assert not ids & others, f"Both have {sorted(ids)}."

@@ -14,6 +14,7 @@ from fixtures.podresources import account
 from fixtures.pods import unscheduled
 from fixtures.probe import CONTAINER, Family, container, created, pod, running, sight
 from fixtures.targets import Cluster
+from fixtures.upstream import is_within, known_upstream
 from fixtures.wait import wait_for
 
 GRACE_SECONDS = 300.0
@@ -56,7 +57,7 @@ def refused(cluster: Cluster, plugin: OwnPlugin, *, attempt: int = 4) -> str:
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:186",
-    defects=["advertises-one-more", "advertises-one-less"],
+    defects=["over-advertises"],
     verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_node_shows_the_npus_that_its_plugin_names(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -73,7 +74,7 @@ def test_a_node_shows_the_npus_that_its_plugin_names(cluster: Cluster, plugin: C
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/server.go:164",
-    defects=["any-version-registered"],
+    defects=["every-registration-taken"],
     verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_of_an_unknown_version_is_refused(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -90,7 +91,7 @@ def test_a_plugin_of_an_unknown_version_is_refused(cluster: Cluster, plugin: Cal
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/server.go:170",
-    defects=["any-name-registered"],
+    defects=["every-registration-taken"],
     verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_with_a_name_without_a_domain_is_refused(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -108,7 +109,7 @@ def test_a_plugin_with_a_name_without_a_domain_is_refused(cluster: Cluster, plug
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go:131",
-    defects=["any-socket-registered"],
+    defects=["every-registration-taken"],
     verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_whose_socket_is_not_there_is_refused(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -125,7 +126,7 @@ def test_a_plugin_whose_socket_is_not_there_is_refused(cluster: Cluster, plugin:
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:244",
-    defects=["second-registration-taken"],
+    defects=["every-registration-taken"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_socket_is_registered_once(
@@ -133,10 +134,14 @@ def test_a_socket_is_registered_once(
 ) -> None:
     """A socket that is registered a second time is refused, and the plugin that has it goes on serving."""
     first = plugin(count=1, instance="same")
-    first.advertised(1, 1)
+    node = first.advertised(1, 1)
     first.ctl("fault", "set", "Register", "deaf")  # it holds on to its connection, whatever becomes of its socket
     second = first.named("second", register_attempts=TRIES).started()
     said = second.has_said("registered", "register-refused")
+    if not is_within(node["status"]["nodeInfo"]["kubeletVersion"], "1.37.."):
+        # by resource alone the kubelet told plugins apart, and the newest took over
+        assert said["event"] == "registered", said
+        return
     assert said["event"] == "register-refused", "The kubelet took a second registration of one socket."
     answer = said["answer"]
     assert answer.startswith("device plugin already connected: /var/lib/kubelet/device-plugins/"), answer
@@ -155,7 +160,7 @@ def test_a_socket_is_registered_once(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:102",
-    defects=["options-not-asked-for"],
+    defects=["every-registration-taken"],
     verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_that_does_not_tell_its_options_adds_nothing(
@@ -176,7 +181,7 @@ def test_a_plugin_that_does_not_tell_its_options_adds_nothing(
     profile="conformance",
     needs=["faults"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:269",
-    defects=["stream-reopened"],
+    defects=["zero-resources-dropped"],
     verbs=["nodes: list watch", "pods: create get list watch", "pods/log: get"],
 )
 def test_a_plugin_that_never_lists_its_devices_adds_none(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -199,7 +204,7 @@ def test_a_plugin_that_never_lists_its_devices_adds_none(cluster: Cluster, plugi
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:301",
-    defects=["broken-stream-unnoticed"],
+    defects=["unhealthy-stays-allocatable"],
     verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_whose_list_breaks_off_has_no_device_to_give(
@@ -219,7 +224,7 @@ def test_a_plugin_whose_list_breaks_off_has_no_device_to_give(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:345",
-    defects=["broken-stream-unnoticed"],
+    defects=["unhealthy-stays-allocatable"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_that_has_ended_has_no_device_to_give(
@@ -244,7 +249,7 @@ def test_a_plugin_that_has_ended_has_no_device_to_give(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go:131, which sets no size of its own",
-    defects=["list-cut-to-size"],
+    defects=["unhealthy-stays-allocatable"],
     verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_list_that_is_too_long_is_never_taken_in_part(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -267,7 +272,7 @@ def test_a_list_that_is_too_long_is_never_taken_in_part(cluster: Cluster, plugin
     profile="slow",
     needs=["faults"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:301",
-    defects=["stream-reopened", "capacity-forgotten-early", "capacity-never-forgotten"],
+    defects=["unhealthy-stays-allocatable", "zero-resources-dropped"],
     verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_broken_list_is_not_asked_for_again_and_its_capacity_is_forgotten_after_five_minutes(
@@ -292,7 +297,7 @@ def test_a_broken_list_is_not_asked_for_again_and_its_capacity_is_forgotten_afte
     profile="slow",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:345",
-    defects=["capacity-forgotten-early", "capacity-never-forgotten"],
+    defects=["unhealthy-stays-allocatable", "zero-resources-dropped"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_the_capacity_of_a_plugin_that_has_ended_is_forgotten_after_five_minutes(
@@ -309,6 +314,37 @@ def test_the_capacity_of_a_plugin_that_has_ended_is_forgotten_after_five_minutes
     assert lasted >= GRACE_SECONDS - SEEN_LATE, f"The capacity was forgotten after {lasted:.0f} s."
     assert shown(node, ended.resource) == ("0", "0")
     assert ended.resource not in account(cluster, ended.node).allocatable
+
+
+@check(
+    "register-dup-socket-then-end",
+    level="should",
+    profile="slow",
+    needs=["faults"],
+    source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go:84",
+    defects=["unhealthy-stays-allocatable"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+)
+def test_the_end_of_a_plugin_is_noticed_after_a_second_registration_was_refused(
+    plugin: Callable[..., OwnPlugin],
+) -> None:
+    """A plugin whose socket was registered a second time in vain is still missed when it ends.
+
+    Kubernetes 1.37 forgets the first connection with the refused one: the plugin's end goes unnoticed, its devices stay
+    allocatable, and its socket is refused until the kubelet is started anew. The change that lets two plugins of one
+    resource live side by side leaves this case out by its own word.
+    """
+    first = plugin(count=1, instance="same")
+    node = first.advertised(1, 1)
+    first.ctl("fault", "set", "Register", "deaf")
+    second = first.named("second", register_attempts=TRIES).started()
+    second.has_said("registered", "register-refused")
+    second.stopped()
+    with known_upstream(
+        "kubernetes/kubernetes#135437", "1.37..1.37", seen=node["status"]["nodeInfo"]["kubeletVersion"]
+    ):
+        first.stopped()
+        first.advertised(1, 0, timeout=30)
 
 
 def _grace(states: list[tuple[float, tuple[int, int]]], left: tuple[int, int]) -> float:
