@@ -170,10 +170,12 @@ def test_a_second_plugin_that_fails_does_not_disturb_the_first(
     node = first.advertised(2, 2)
     with history_of(cluster.client, path_of("Node", None, node["metadata"]["name"])) as history:
         second = first.named("second", faults="GetDevicePluginOptions error", register_attempts=TRIES).started()
-        assert second.has_said("registered", "register-refused")["event"] == "register-refused"
+        said = second.has_said("registered", "register-refused")
+        assert said["event"] == "register-refused", "The kubelet let in a plugin that does not tell its options."
         one, ids = holder(cluster, family, first, "one")
         second.ctl("fault", "clear")
-        assert second.has_said("stream-opened", "plugin-failed")["event"] == "stream-opened"
+        said = second.has_said("stream-opened", "plugin-failed")
+        assert said["event"] == "stream-opened", f"The kubelet went on refusing it: {said['reason']}."
         assert [entry["event"] for entry in first.log()].count("allocated") == 1
         with known_upstream(*ENDS_FOR_BOTH, seen=kubelet(node)):
             first.stopped()
