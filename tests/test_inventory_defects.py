@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fixtures.defects.defect import Asked
-from fixtures.defects.inventory import health_ignored, registrations_taken, use_counted, zeros_dropped
+from fixtures.defects.inventory import (
+    health_ignored,
+    registrations_taken,
+    streams_reopened,
+    use_counted,
+    zeros_dropped,
+)
 
 NODES = Asked("GET", "/api/v1/nodes")
 NODE = Asked("GET", "/api/v1/nodes/a")
@@ -18,6 +24,10 @@ def node(capacity: dict[str, str], allocatable: dict[str, str]) -> dict[str, Any
 def test_a_refused_registration_may_look_like_one_that_was_taken() -> None:
     assert registrations_taken(b'{"event": "register-refused"}') == b'{"event": "registered"}'
     assert registrations_taken(b'{"event": "serving"}') == b'{"event": "serving"}'
+
+
+def test_a_stream_that_ended_may_look_like_one_that_was_opened() -> None:
+    assert streams_reopened(b'{"event": "stream-closed"}') == b'{"event": "stream-opened"}'
 
 
 def test_ill_devices_may_look_allocatable_on_one_node_and_in_a_list() -> None:

@@ -76,6 +76,13 @@ def test_a_variable_of_the_manifest_gives_way_to_what_the_check_asks_for(plugin:
     assert "FAKE_NPU_CONFIG" not in names
 
 
+def test_a_log_is_its_events_and_nothing_else(server: ApiServer, plugin: OwnPlugin) -> None:
+    server.on(
+        f"GET {LOG}", Answer(pieces=[b'{"event": "serving"}\nnot JSON\n{"event": "reg', b'istered"}\n'], then="end")
+    )
+    assert [entry["event"] for entry in plugin.log()] == ["serving", "registered"]
+
+
 def test_one_of_several_events_is_heard_by_its_fields(server: ApiServer, plugin: OwnPlugin) -> None:
     refused = [{"event": "register-refused", "attempt": attempt} for attempt in (1, 2)]
     server.on(f"GET {LOG}", _said({"event": "serving"}, *refused))
