@@ -237,7 +237,7 @@ def test_npus_in_use_are_still_allocatable(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293",
-    defects=["mute-after-first-list", "zero-resources-dropped"],
+    defects=["mute-after-first-list", "zeros-not-named"],
     verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_an_npu_that_is_listed_no_more_is_taken_from_the_capacity(

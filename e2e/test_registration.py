@@ -181,7 +181,7 @@ def test_a_plugin_that_does_not_tell_its_options_adds_nothing(
     profile="conformance",
     needs=["faults"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:269",
-    defects=["streams-reopened", "zero-resources-dropped"],
+    defects=["streams-reopened", "zeros-not-named"],
     verbs=["nodes: list watch", "pods: create get list watch", "pods/log: get"],
 )
 def test_a_plugin_that_never_lists_its_devices_adds_none(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
@@ -279,7 +279,7 @@ def test_a_list_that_is_too_long_is_never_taken_in_part(cluster: Cluster, plugin
     profile="slow",
     needs=["faults"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:301",
-    defects=["streams-reopened", "unhealthy-stays-allocatable", "zero-resources-dropped"],
+    defects=["streams-reopened", "unhealthy-stays-allocatable", "zeros-not-named"],
     verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_broken_list_is_not_asked_for_again_and_its_capacity_is_forgotten_after_five_minutes(
@@ -304,7 +304,7 @@ def test_a_broken_list_is_not_asked_for_again_and_its_capacity_is_forgotten_afte
     profile="slow",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:345",
-    defects=["unhealthy-stays-allocatable", "zero-resources-dropped"],
+    defects=["unhealthy-stays-allocatable", "zeros-not-named"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_the_capacity_of_a_plugin_that_has_ended_is_forgotten_after_five_minutes(
