@@ -229,6 +229,7 @@ def test_an_upgrade_with_a_gap_lets_pods_wait(
     with history_of(cluster.client, path_of("Node", None, node["metadata"]["name"])) as history:
         old.stopped(grace=5)
         old.advertised(2, 0)
+        assert not account(cluster, old.node).allocatable.get(old.resource)
         waits = waiting(cluster, family, old, "waits")
         new = old.named("new", preferred_allocation="false").started()
         served = running(cluster, waits)
