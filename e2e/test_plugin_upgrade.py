@@ -106,7 +106,7 @@ def rolled_out(cluster: Cluster, fleet: OwnPlugin) -> None:
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:526",
-    defects=["unhealthy-stays-allocatable", "wrong-device"],
+    defects=["unhealthy-stays-allocatable"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_that_restarts_has_its_npus_back(
@@ -216,7 +216,7 @@ def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
     profile="conformance",
     needs=["faults", "podresources"],
     source="kubernetes/kubernetes#63630",
-    defects=["unhealthy-stays-allocatable", "wrong-device"],
+    defects=["unhealthy-stays-allocatable"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_an_upgrade_with_a_gap_lets_pods_wait(
