@@ -111,7 +111,7 @@ def _has_to_go(seen: Object | None) -> bool:
 def _lowest_alone_goes(
     cluster: Cluster, namespace: str, family: Family, share: Share, classes: tuple[str, str | None, str]
 ) -> None:
-    """Of a full node's pods, one of the first and one of the second class, the first makes room for one of the third."""
+    """Of a full node's two pods, that of the first class makes room for one of the third, the other stays."""
     lowest, middle, highest = ({"priorityClassName": name} if name else {} for name in classes)
     one = container(family, cluster.image, 1, stays=True)
     made = [created(cluster, namespace, pod("victim", one, node=share.node, **lowest))]
