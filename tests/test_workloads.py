@@ -16,6 +16,7 @@ from fixtures.probe import Family, container
 from fixtures.probe import pod as probe
 from fixtures.record import Record
 from fixtures.targets import Cluster
+from fixtures.wait import WaitFailed
 from fixtures.workloads import deployed, deployment, held_ids, indexed_job, parted, settled, uids
 
 NPU = "example.com/npu"
@@ -62,6 +63,19 @@ def test_pods_have_settled_when_none_is_on_its_way(cluster: Cluster, server: Api
     server.on(f"WATCH {PODS}", Answer(pieces=[event("MODIFIED", pod("a", "Running", version="2"))], then="hold"))
     run, wait = settled(cluster, "default", run=1, wait=1)
     assert (uids(run), uids(wait)) == ({"u1"}, {"u2"})
+
+
+def test_pods_do_not_settle_once_one_is_refused(cluster: Cluster, server: ApiServer) -> None:
+    ends = pod("ends", "Failed", uid="u2")
+    ends["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    server.on(f"GET {PODS}", listed("1", pod("a", "Running"), ends))
+    refused = pod("b", "Failed", uid="u3", version="2", reason="UnexpectedAdmissionError", message="none available")
+    server.on(f"WATCH {PODS}", Answer(pieces=[event("ADDED", refused)], then="hold"))
+    server.on("GET /api/v1/namespaces/default/events", listed("1", kind="Event"))
+    with pytest.raises(
+        WaitFailed, match=r"2 pods to run in vain: Pod default/b: Failed .UnexpectedAdmissionError: none"
+    ):
+        settled(cluster, "default", run=2)
 
 
 def test_a_deployment_s_pods_start_anew_and_a_job_s_do_not() -> None:
