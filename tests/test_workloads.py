@@ -125,3 +125,18 @@ def test_a_pod_and_its_kubelet_have_to_say_the_same(cluster: Cluster, server: Ap
         return
     with pytest.raises(AssertionError, match=r"a was told \('npu0',\)"):
         held_ids(known, "n1", FAMILY, [pod("a", "Running")])
+
+
+def test_two_pods_that_were_told_of_different_npus_have_to_open_different_ones(
+    cluster: Cluster, server: ApiServer
+) -> None:
+    entries = []
+    for name, npu in (("a", "npu0"), ("b", "npu1")):
+        told = f"visible {npu}\nnode /dev/npu0\nopened /dev/npu0\nend\n"
+        server.on(f"GET {PODS}/{name}/log", Answer(told.encode()))
+        holds = [{"name": "probe", "devices": [{"resource_name": NPU, "device_ids": [npu]}]}]
+        entries.append({"namespace": "default", "name": name, "containers": holds})
+    answer = json.dumps({"pods": {"pod_resources": entries}, "allocatable": {}})
+    known = replace(cluster, pod_resources=lambda _: answer)
+    with pytest.raises(AssertionError, match="Both a and b opened /dev/npu0"):
+        held_ids(known, "n1", FAMILY, [pod("a", "Running"), pod("b", "Running", uid="u2")])
