@@ -11,7 +11,7 @@ from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.describe import summary
 from fixtures.probe import Family, container, created, pod, running
-from fixtures.scheduling import SCHEDULE_SECONDS, is_waiting, now, pod_condition, priority_class
+from fixtures.podscheduling import SCHEDULE_SECONDS, is_waiting, now, pod_condition, priority_class
 from fixtures.targets import Cluster
 from fixtures.wait import gone, wait_for
 from fixtures.workloads import held_ids

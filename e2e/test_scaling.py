@@ -16,7 +16,7 @@ from fixtures.namespaces import namespace_of
 from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
 from fixtures.probe import Family, container, created, pod, running, sight
-from fixtures.scheduling import (
+from fixtures.podscheduling import (
     cordoned,
     deleted,
     evict,

@@ -13,7 +13,7 @@ from fixtures.describe import summary
 from fixtures.ownplugin import DOMAIN, OwnPlugin
 from fixtures.podresources import account
 from fixtures.probe import CONTAINER, Family, at_end, container, created, pod, running, sight
-from fixtures.scheduling import deleted, is_waiting, now, priority_class, unschedulable, verdict
+from fixtures.podscheduling import deleted, is_waiting, now, priority_class, unschedulable, verdict
 from fixtures.targets import Cluster
 from fixtures.wait import wait_for_all
 from fixtures.workloads import held_ids, settled

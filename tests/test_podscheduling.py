@@ -13,7 +13,7 @@ from fixtures.client import ApiError, Forbidden, connect
 from fixtures.errors import HarnessError
 from fixtures.kubectl import Kubectl
 from fixtures.record import Record
-from fixtures.scheduling import (
+from fixtures.podscheduling import (
     cordoned,
     deleted,
     evict,
@@ -118,7 +118,7 @@ def test_a_priority_class_is_given_once_admission_knows_it_and_removed_by_its_ui
 def test_a_priority_class_that_admission_never_knows_is_removed_too(
     cluster: Cluster, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fixtures.scheduling.ADMISSION_SECONDS", 0.0)
+    monkeypatch.setattr("fixtures.podscheduling.ADMISSION_SECONDS", 0.0)
     server.on(f"POST {CLASSES}", {"metadata": {"name": "space-low", "uid": "c1"}})
     server.on("POST /api/v1/namespaces/space/pods", UNKNOWN)
     server.on(f"DELETE {CLASSES}/space-low", {})
