@@ -10,8 +10,8 @@ from fixtures.checkfixtures import Share
 from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.describe import summary
-from fixtures.probe import Family, container, created, pod, running
 from fixtures.podscheduling import SCHEDULE_SECONDS, is_waiting, now, pod_condition, priority_class
+from fixtures.probe import Family, container, created, pod, running
 from fixtures.targets import Cluster
 from fixtures.wait import gone, wait_for
 from fixtures.workloads import held_ids
@@ -28,7 +28,7 @@ GRACE_SECONDS = 60
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e/scheduling/preemption.go:128",
-    defects=["preempts-nobody", "preempts-all"],
+    defects=["preempts-nobody"],
     verbs=[
         "pods: create delete deletecollection get list watch",
         "pods/log: get",
@@ -52,7 +52,7 @@ def test_a_pod_takes_the_npu_of_one_of_lower_priority(
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e/scheduling/preemption.go:218",
-    defects=["preempts-nobody", "preempts-all"],
+    defects=["preempts-nobody"],
     verbs=[
         "pods: create delete deletecollection get list watch",
         "pods/log: get",
@@ -71,7 +71,7 @@ def test_a_critical_pod_takes_the_npu_of_one_of_low_priority(
     "preempt-condition",
     profile="conformance",
     source="k8s 1.37.2 test/e2e/scheduling/preemption.go:482",
-    defects=["preempts-nobody", "preempts-silently"],
+    defects=["preempts-nobody"],
     verbs=[
         "pods: create delete deletecollection get list watch",
         "priorityclasses.scheduling.k8s.io: create delete",

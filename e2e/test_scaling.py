@@ -15,7 +15,6 @@ from fixtures.describe import summary
 from fixtures.namespaces import namespace_of
 from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
-from fixtures.probe import Family, container, created, pod, running, sight
 from fixtures.podscheduling import (
     cordoned,
     deleted,
@@ -26,6 +25,7 @@ from fixtures.podscheduling import (
     unschedulable,
     verdict,
 )
+from fixtures.probe import Family, container, created, pod, running, sight
 from fixtures.targets import Cluster
 from fixtures.targets.nodes import npu_nodes
 from fixtures.wait import condition, wait_for, wait_for_all
@@ -45,7 +45,7 @@ BACKOFF_SECONDS = 3
     profile="conformance",
     needs=["podresources"],
     source="document",
-    defects=["over-advertises", "same-device", "scheduler-ignores-npus"],
+    defects=["scheduler-ignores-npus"],
     verbs=[
         "deployments.apps/scale: patch",
         "deployments.apps: create delete get list watch",
@@ -80,7 +80,7 @@ def test_a_deployment_larger_than_its_node_runs_what_fits(
     profile="conformance",
     needs=["podresources"],
     source="document",
-    defects=["never-released", "scale-down-ignored"],
+    defects=["scale-down-ignored"],
     verbs=[
         "deployments.apps/scale: patch",
         "deployments.apps: create delete get list watch",
@@ -113,7 +113,7 @@ def test_a_deployment_that_is_scaled_down_gives_its_npus_back(
     "scale-job-indexed",
     profile="conformance",
     source="document",
-    defects=["over-advertises", "never-released", "stale-free-count"],
+    defects=["npus-ignored"],
     verbs=[
         "jobs.batch: create get list watch",
         "pods: deletecollection list",
@@ -148,7 +148,7 @@ def test_a_job_with_more_indexes_than_npus_completes_each_once(
     profile="conformance",
     needs=["podresources"],
     source="document",
-    defects=["no-node", "no-variable", "same-device", "one-of-many"],
+    defects=["no-node", "no-variable", "same-device"],
     verbs=["pods: create deletecollection get list watch", "pods/log: get"],
 )
 def test_one_pod_gets_all_npus_of_a_node(
@@ -167,7 +167,7 @@ def test_one_pod_gets_all_npus_of_a_node(
     "scale-many-pods-one-npu",
     profile="conformance",
     source="k8s 1.37.2 test/e2e/scheduling/nvidia-gpus.go",
-    defects=["over-advertises", "never-released", "stale-free-count"],
+    defects=["npus-ignored"],
     verbs=["pods: create deletecollection list watch", "pods/log: get"],
 )
 def test_many_pods_of_one_npu_each_come_to_their_turn(
@@ -198,7 +198,7 @@ def test_many_pods_of_one_npu_each_come_to_their_turn(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:595",
-    defects=["devices-never-added", "scheduler-never-looks-again"],
+    defects=["mute-after-first-list"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_pods_that_wait_get_the_npus_that_are_added(
@@ -228,7 +228,7 @@ def test_pods_that_wait_get_the_npus_that_are_added(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293",
-    defects=["devices-never-removed", "scheduler-ignores-npus", "scheduler-never-looks-again"],
+    defects=["mute-after-first-list"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_no_pod_that_waits_gets_an_npu_that_is_removed(
@@ -262,7 +262,7 @@ def test_no_pod_that_waits_gets_an_npu_that_is_removed(
     profile="conformance",
     needs=["disruptive"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/nodeunschedulable/node_unschedulable.go",
-    defects=["cordon-ignored", "scheduler-never-looks-again"],
+    defects=["cordon-ignored"],
     verbs=["nodes: list patch watch", "pods: create deletecollection get list watch"],
 )
 def test_a_node_that_is_cordoned_takes_no_new_pod(
@@ -284,7 +284,7 @@ def test_a_node_that_is_cordoned_takes_no_new_pod(
     profile="conformance",
     needs=["disruptive", "podresources"],
     source="k8s 1.37.2 pkg/registry/core/pod/storage/eviction.go",
-    defects=["cordon-ignored", "eviction-ignored", "never-released"],
+    defects=["eviction-ignored"],
     verbs=[
         "deployments.apps: create delete",
         "nodes: list patch watch",
@@ -322,7 +322,7 @@ def test_a_node_that_is_drained_has_no_npu_in_use(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/queuesort/priority_sort.go",
-    defects=["first-come-first-served"],
+    defects=["preempts-nobody"],
     verbs=[
         "nodes: list watch",
         "pods: create delete get list watch",
@@ -361,7 +361,7 @@ def test_of_pods_that_wait_the_one_of_higher_priority_is_bound_first(
     "scale-quota-per-namespace",
     profile="conformance",
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:318",
-    defects=["quota-not-enforced", "quota-of-another-namespace"],
+    defects=["quota-not-enforced"],
     verbs=[
         "deployments.apps: create delete get list watch",
         "pods: deletecollection list watch",

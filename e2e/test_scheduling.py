@@ -10,11 +10,12 @@ from fixtures.apipaths import path_of
 from fixtures.checkfixtures import Share
 from fixtures.checks import check
 from fixtures.describe import summary
-from fixtures.ownplugin import DOMAIN, OwnPlugin
+from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
-from fixtures.probe import CONTAINER, Family, at_end, container, created, pod, running, sight
 from fixtures.podscheduling import deleted, is_waiting, now, priority_class, unschedulable, verdict
+from fixtures.probe import CONTAINER, Family, at_end, container, created, pod, running, sight
 from fixtures.targets import Cluster
+from fixtures.targets.nodes import TEST_DOMAIN
 from fixtures.wait import wait_for_all
 from fixtures.workloads import held_ids, settled
 
@@ -26,7 +27,7 @@ EVENT_SECONDS = 30.0
     "sched-insufficient",
     profile="conformance",
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:786",
-    defects=["over-advertises", "scheduler-ignores-npus"],
+    defects=["scheduler-ignores-npus"],
     verbs=["events: list watch", "nodes: list", "pods: create delete deletecollection get list watch"],
 )
 def test_a_pod_that_asks_for_more_than_is_free_waits(
@@ -53,7 +54,7 @@ def test_a_pod_that_asks_for_more_than_is_free_waits(
     "sched-unresolvable",
     profile="conformance",
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:680",
-    defects=["preempts-in-vain", "scheduler-ignores-npus"],
+    defects=["scheduler-ignores-npus"],
     verbs=[
         "pods: create delete deletecollection get list watch",
         "priorityclasses.scheduling.k8s.io: create delete",
@@ -91,7 +92,7 @@ def test_a_pod_that_no_node_can_ever_hold_evicts_nobody(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:595",
-    defects=["health-never-back", "scheduler-never-looks-again"],
+    defects=["mute-after-first-list"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_pod_that_waits_is_bound_once_there_are_more_npus(
@@ -115,7 +116,7 @@ def test_a_pod_that_waits_is_bound_once_there_are_more_npus(
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e/dra/dra.go:3493",
-    defects=["scheduler-never-looks-again", "never-released"],
+    defects=["deletion-ignored"],
     verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
 )
 def test_a_pod_that_waits_is_bound_once_npus_are_given_back(
@@ -137,7 +138,7 @@ def test_a_pod_that_waits_is_bound_once_npus_are_given_back(
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:293",
-    defects=["scheduler-adds-init-containers", "scheduler-ignores-init-containers"],
+    defects=["npus-ignored"],
     verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
 )
 def test_the_larger_need_of_init_containers_and_containers_counts(
@@ -167,7 +168,7 @@ def test_the_larger_need_of_init_containers_and_containers_counts(
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:786",
-    defects=["over-advertises", "same-device", "scheduler-ignores-npus"],
+    defects=["scheduler-ignores-npus"],
     verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
 )
 def test_a_full_node_takes_no_further_pod(
@@ -191,7 +192,7 @@ def test_a_full_node_takes_no_further_pod(
     "sched-nodename-bypass",
     profile="conformance",
     source="k8s 1.37.2 pkg/kubelet/lifecycle/predicate.go:218",
-    defects=["kubelet-admits-all", "over-advertises"],
+    defects=["npus-ignored"],
     verbs=["events: list watch", "pods: create delete deletecollection get list watch", "pods/log: get"],
 )
 def test_a_kubelet_refuses_a_pod_that_its_node_has_no_npus_for(
@@ -233,7 +234,6 @@ def test_a_kubelet_refuses_a_pod_that_its_node_has_no_npus_for(
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 pkg/kubelet/lifecycle/predicate.go:346",
-    defects=["all-devices-to-all", "kubelet-refuses-unknown"],
     verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
 )
 def test_a_kubelet_admits_a_pod_that_asks_for_what_its_node_never_had(
@@ -245,7 +245,7 @@ def test_a_kubelet_admits_a_pod_that_asks_for_what_its_node_never_had(
     them. The scheduler does not.
     """
     share = npus(1)
-    unknown = replace(family, resource=f"{DOMAIN}/unknown-{namespace.removeprefix(cluster.namespace_prefix)}")
+    unknown = replace(family, resource=f"{TEST_DOMAIN}/unknown-{namespace.removeprefix(cluster.namespace_prefix)}")
     asks = container(unknown, cluster.image, 1, stays=True)
     there = running(cluster, created(cluster, namespace, pod("there", asks, nodeName=share.node)))
     known = pod("known", container(family, cluster.image, 1, stays=True), nodeName=share.node)

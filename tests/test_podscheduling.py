@@ -12,7 +12,6 @@ from apiserver import Answer, ApiServer, Object, event, kubeconfig, listed, pod,
 from fixtures.client import ApiError, Forbidden, connect
 from fixtures.errors import HarnessError
 from fixtures.kubectl import Kubectl
-from fixtures.record import Record
 from fixtures.podscheduling import (
     cordoned,
     deleted,
@@ -25,6 +24,7 @@ from fixtures.podscheduling import (
     unschedulable,
     verdict,
 )
+from fixtures.record import Record
 from fixtures.targets import Cluster
 from fixtures.wait import WaitFailed
 
