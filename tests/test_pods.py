@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from apiserver import Object, pod
 
-from fixtures.pods import ended, ended_too_early, never_pulled, ready
+from fixtures.errors import HarnessError
+from fixtures.pods import ended, ended_too_early, never_pulled, ready, require_started
 
 
 def waiting(reason: str, message: str = "no such image") -> Object:
@@ -39,3 +40,13 @@ def test_what_may_still_come_is_no_failure(state: Object | None) -> None:
 
 def test_a_pod_that_should_run_has_failed_when_it_has_ended() -> None:
     assert "Failed (Evicted" in str(ended_too_early(pod("a", "Failed", reason="Evicted", message="no room")))
+
+
+def test_a_container_that_a_busy_machine_could_not_start_is_not_judged() -> None:
+    why = "OCI runtime create failed: error setting cgroup config for procHooks process: unable to freeze"
+    failed = {"name": "main", "state": {"terminated": {"exitCode": 128, "reason": "StartError", "message": why}}}
+    with pytest.raises(HarnessError, match="could not start main: runc was unable to freeze") as caught:
+        ended_too_early(pod("a", "Failed", containerStatuses=[failed]))
+    assert caught.value.blames == "harness"
+    failed["state"]["terminated"]["message"] = "exec: no such file"  # type: ignore[index]
+    require_started(pod("a", "Failed", containerStatuses=[failed]))
