@@ -15,14 +15,13 @@ from fixtures.health import HEALTH_SECONDS, device_health
 from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
 from fixtures.pods import ended, ended_too_early
-from fixtures.probe import CONTAINER, Family, container, created, pod, running, sight
+from fixtures.probe import CONTAINER, ENDS, Family, container, created, end, pod, running, sight
 from fixtures.targets import Cluster
 from fixtures.wait import WaitTimeout, wait_for
 
 NOBODY = "127.0.0.1:9/npu-conformance/absent:1"
 """An image that no registry has: nobody listens at the discard port of a node's loopback (RFC 863)."""
 UNPULLED = {"ErrImagePull", "ImagePullBackOff"}
-ENDS = "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"
 
 
 @check(
@@ -132,14 +131,14 @@ def test_a_plugin_that_goes_changes_no_health(
     own = plugin(count=1)
     own.advertised(1, 1)
     asking = container(replace(family, resource=own.resource), cluster.image, 1, stays=True)
-    ending = container(family, cluster.image, name="ending", command=["sh", "-c", ENDS])
+    ending = container(family, cluster.image, name="ending", command=["sh", "-c", ENDS.format(status=0)])
     held = running(cluster, created(cluster, namespace, pod("holder", asking, ending)))
     (device,) = sight(cluster.client, held).visible
     _shown(cluster, held, own.resource, device, "Healthy")
     own.stopped()
     own.advertised(1, 0)
     # a container that ends makes the kubelet write the whole status anew
-    cluster.kubectl.run("exec", "--namespace", namespace, "holder", "--container", "ending", "--", "kill", "1")
+    end(cluster, held, "ending")
     what = "the status of holder to be written anew"
     shown = wait_for(cluster.client, what, _path(held), _has_ended_one, timeout=HEALTH_SECONDS, failed=ended_too_early)
     assert device_health(shown, own.resource) == {CONTAINER: {device: "Healthy"}}
