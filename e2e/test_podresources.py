@@ -197,6 +197,7 @@ def test_devices_have_the_topology_that_their_plugin_tells(
     needs=["disruptive", "podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:2070",
     defects=["podresources-never-refuses"],
+    verbs=["nodes: list watch", "pods/exec: create", "pods: deletecollection list watch"],
 )
 def test_who_asks_too_fast_is_turned_away(cluster: Cluster, worker: str) -> None:
     """A kubelet turns away who asks more than a hundred times a second, and answers again afterwards."""

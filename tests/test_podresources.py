@@ -27,7 +27,7 @@ def changed(name: str, answer: dict[str, Any] = ANSWER) -> dict[str, Any]:
     change = DEFECTS[name].podresources
     assert change is not None
     before = copy.deepcopy(answer)
-    found: dict[str, Any] = change(answer)
+    found: dict[str, Any] = change(answer, [])
     assert answer == before
     return found
 
