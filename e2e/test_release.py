@@ -122,9 +122,9 @@ def test_no_device_is_given_while_its_pod_still_ends(
     """On a full node whose pods are force-deleted and replaced at once, no device is in two running containers.
 
     Kubelets of up to 1.37 forget a pod that is force-deleted, and give its device on while its container still ends:
-    that alone is excused. A pod that comes too early may be refused by the kubelet; it is replaced then, as a controller
-    does. The kernel is the witness: each container holds a lock of its device as long as it lives, and takes all the
-    time that it is given to end.
+    that alone is excused. A pod that comes too early may be refused by the kubelet; it is replaced then, as by a
+    controller. The kernel is the witness: each container holds a lock of its device as long as it lives, and takes all
+    the time that it is given to end.
     """
     share = npus()
     one = container(family, cluster.image, 1, tell=CLAIM + "echo end\n" + LINGER)
