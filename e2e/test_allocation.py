@@ -129,10 +129,13 @@ def test_variable_device_and_annotation_of_the_plugin_reach_the_container(
     assert said == {CONTAINER: frozenset(seen.visible)}, f"It was told {seen.visible}, and the kubelet says {said}."
     assert len(seen.visible) == len(seen.opened) == 1, f"It was told {seen.visible}, and opened {sorted(seen.opened)}."
     info = inspected(cluster, held, CONTAINER)["info"]
-    assert info["config"].get("annotations", {}).get(ANNOTATION) == seen.visible[0]
+    annotation = info["config"].get("annotations", {}).get(ANNOTATION)
+    assert annotation == seen.visible[0], f"The runtime was told {annotation} for the annotation {ANNOTATION}."
     assert ANNOTATION not in held["metadata"].get("annotations", {})
+    assert seen.nodes == seen.opened
     (path,) = seen.nodes
-    assert _permissions(info["runtimeSpec"], path) == "rw"
+    permissions = _permissions(info["runtimeSpec"], path)
+    assert permissions == "rw", f"The container may {permissions or 'do nothing'} to {path}, and the plugin says rw."
 
 
 @check(

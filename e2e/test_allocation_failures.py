@@ -109,7 +109,6 @@ def test_an_empty_answer_of_allocate_fails_the_pod(
     profile="conformance",
     needs=["disruptive", "faults"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:937",
-    defects=["allocates-once"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_the_device_of_an_empty_answer_is_given_back(
@@ -205,7 +204,6 @@ def test_zero_npus_are_to_be_had_where_none_is_healthy(
     profile="conformance",
     needs=["disruptive", "faults"],
     source="kubernetes/kubernetes#129249",
-    defects=["allocates-never"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_a_plugin_that_hangs_holds_up_its_own_pods_alone(
