@@ -33,8 +33,8 @@ EVENT_SECONDS = 30.0
 """For an event to be there after what it tells of."""
 SLOW_SECONDS = 12
 """Longer than a kubelet waits for a plugin elsewhere, which is ten seconds (plugin/v1beta1/client.go:133)."""
-BLOCKED_SECONDS = 20.0
-"""For a pod without NPUs to start beside one that hangs: many times what it takes when nothing hangs."""
+BLOCKED_SECONDS = 30.0
+"""For a pod without NPUs to start and end beside one that hangs: ten times what it takes when nothing hangs."""
 NUMBERS = """for node in $2; do test -e "$node" && echo "numbers $(stat -c '%n %F:%t:%T' "$node")"; done
 """
 """Prints kind, major and minor number of each device node."""
