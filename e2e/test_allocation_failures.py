@@ -188,7 +188,8 @@ def test_zero_npus_are_to_be_had_where_none_is_healthy(
     zero = container(family, cluster.image, resources={"limits": {own.resource: "0"}})
     control = at_end(cluster, created(cluster, namespace, pod("control", zero, node=own.node)))
     assert control["status"]["phase"] == "Succeeded", summary(control)
-    assert not sight(cluster.client, control).nodes
+    seen = sight(cluster.client, control).nodes
+    assert not seen, f"It asks for zero NPUs, and sees {sorted(seen)}."
     own.ctl("health", "all", "Unhealthy")
     own.advertised(1, 0)
     zeroed = at_end(cluster, created(cluster, namespace, pod("zero", zero, node=own.node)))
