@@ -159,7 +159,8 @@ def test_a_cdi_device_of_the_plugin_is_applied(
     assert said == {CONTAINER: frozenset(seen.visible)}, f"It was told {seen.visible}, and the kubelet says {said}."
     (device,) = seen.visible
     info = inspected(cluster, held, CONTAINER)["info"]
-    assert [one["name"] for one in info["config"].get("CDI_devices", [])] == [f"{own.resource}={device}"]
+    names = [each["name"] for each in info["config"].get("CDI_devices", [])]
+    assert names == [f"{own.resource}={device}"], f"The runtime was told the CDI devices {names}."
     assert not info["config"].get("devices"), "The plugin handed a node over beside the CDI device."
     assert len(seen.opened) == 1, f"It opened {sorted(seen.opened)} of {sorted(seen.nodes)}."
     assert seen.nodes == seen.opened
@@ -191,7 +192,7 @@ def test_an_init_containers_npu_goes_on_to_the_sidecar(
         assert len(each.opened) == 1, f"The container {name} opened {sorted(each.opened)}."
         assert each.nodes == each.opened, f"The container {name} sees {sorted(each.nodes)}."
     assert seen["init"] == seen["sidecar"]
-    assert seen["sidecar"].nodes != seen[CONTAINER].nodes
+    assert seen["sidecar"].nodes != seen[CONTAINER].nodes, f"Sidecar and container share {seen[CONTAINER].visible}."
     # the init container has ended: the kubelet names it no more
     assert said == {name: frozenset(seen[name].visible) for name in ("sidecar", CONTAINER)}
 
