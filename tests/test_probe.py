@@ -1,0 +1,47 @@
+"""What a probe runs and what its log tells, without a cluster."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fixtures.probe import END_ONCE, KEPT, TELL, Family, container, read_sight
+
+FAMILY = Family("a/npu", "/dev/npu*", "NPUS")
+
+
+def _ran(script: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *arguments], env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_it_tells_variable_and_nodes(tmp_path: Path) -> None:
+    (tmp_path / "npu0").write_text("")
+    done = _ran(TELL, "NPUS", f"{tmp_path}/npu*", NPUS="npu0,npu1")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "end"
+    seen = read_sight(lines)
+    assert seen.visible == ("npu0", "npu1")
+    assert seen.nodes == seen.opened == {f"{tmp_path}/npu0"}
+
+
+@pytest.mark.parametrize("environ", [{}, {"NPUS": ""}])
+def test_nothing_is_seen_where_nothing_is(tmp_path: Path, environ: dict[str, str]) -> None:
+    seen = read_sight(_ran(TELL, "NPUS", f"{tmp_path}/npu*", **environ).stdout.splitlines())
+    assert (seen.visible, seen.nodes, seen.opened) == ((), frozenset(), frozenset())
+
+
+def test_it_ends_badly_at_its_first_start_alone(tmp_path: Path) -> None:
+    script = END_ONCE.replace(f"/{KEPT}", str(tmp_path))
+    assert [_ran(script).returncode for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_container_that_ends_once_keeps_that_it_did() -> None:
+    made = container(FAMILY, "image", 1, ends_once=True)
+    assert made["volumeMounts"] == [{"name": KEPT, "mountPath": f"/{KEPT}"}]
+    assert END_ONCE in made["command"][2]
+    assert made["resources"] == {"limits": {"a/npu": "1"}}
+    assert "volumeMounts" not in container(FAMILY, "image")
