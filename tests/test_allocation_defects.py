@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from fixtures.apierrors import Invalid
-from fixtures.defects.allocation import admitted, in_inspection, other_after_end, resized, twice_given, zero_as_one
+from fixtures.defects import DEFECTS
+from fixtures.defects.allocation import admitted, in_inspection, other_after_end, resized, twice_given
 from fixtures.defects.defect import Asked
 from fixtures.podresources import read_account
 from fixtures.probe import read_sight
@@ -38,7 +39,7 @@ def test_a_device_has_several_holders() -> None:
         return {"namespace": "a", "name": name, "containers": [{"name": "c", "devices": devices}]}
 
     answer = {"pods": {"pod_resources": [entry("x", "npu0"), entry("y", "npu1")]}, "allocatable": {}}
-    held = read_account(twice_given(answer)).held
+    held = read_account(twice_given(answer, [])).held
     assert held["a/x"] == held["a/y"] == {"c": {"a/npu": frozenset({"npu0"})}}
     assert read_account(answer).held["a/y"] == {"c": {"a/npu": frozenset({"npu1"})}}
 
@@ -55,7 +56,10 @@ def test_only_inspections_are_changed() -> None:
 def test_zero_becomes_one() -> None:
     limits = {"a/npu": "0", "cpu": "2"}
     body = {"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}, {"name": "d"}]}}
-    asked = zero_as_one(Asked("POST", PODS, body=body))
+    change = DEFECTS["zero-made-one"].request
+    assert change is not None
+    asked = change(Asked("POST", PODS, body=body))
+    assert isinstance(asked, Asked)
     assert asked.body["spec"]["containers"][0]["resources"] == {"limits": {"a/npu": "1", "cpu": "2"}}
     assert limits["a/npu"] == "0"
 

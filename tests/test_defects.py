@@ -13,7 +13,7 @@ from projects import PASSING, Project, new_project
 from fixtures.apierrors import ApiError, Invalid
 from fixtures.checks import Check
 from fixtures.client import Client, Object, connect
-from fixtures.defects import DEFECTS
+from fixtures.defects import DEFECTS, GROUPS
 from fixtures.defects.cluster import without_limits, without_pods
 from fixtures.defects.defect import Asked, Defect, DefectiveClient
 from fixtures.defects.matrix import Matrix, plan
@@ -148,6 +148,10 @@ def test_what_keeps_a_matrix_from_being_a_proof(
     changed: dict[str, dict[str, str]], checks: tuple[Check, ...], problem: str
 ) -> None:
     assert any(problem in found for found in matrix({**PROOF, **changed}, *checks).problems())
+
+
+def test_no_two_defects_have_one_name() -> None:
+    assert len(DEFECTS) == sum(len(group.DEFECTS) for group in GROUPS)
 
 
 def test_names_of_defects_are_words_and_say_what_is_wrong() -> None:
