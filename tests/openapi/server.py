@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
                 fake.signatures.check(self.command, parts.path, parts.query, headers, body)
                 fault = fake.next_fault(action)
                 question = Question(action, unquote(parts.path), query, json.loads(body) if body else {})
-                status, answer = 200, _answered(fake, question, version, permission, fault)
+                status, answer = 200, answered(fake, question, version, permission, fault)
             except Refusal as refusal:
                 status, answer = refusal.status, _refusal(refusal, permission)
             with fake._lock:
@@ -169,7 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _answered(fake: FakeOpenApi, question: Question, version: str, permission: str, fault: str) -> Any:
+def answered(fake: FakeOpenApi, question: Question, version: str, permission: str, fault: str) -> Any:
+    """What the fake answers a question; raises Refusal."""
     if question.action not in ACTIONS or ACTIONS[question.action][0] != version:
         raise Refusal(404, "InvalidAction.NotFound", f"{question.action} of {version} is not there.")
     if fault.startswith("throttled"):

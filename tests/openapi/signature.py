@@ -9,6 +9,7 @@ import time
 from calendar import timegm
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote
 
 SKEW_SECONDS = 15 * 60
 """How far a request's date may be from the server's clock."""
@@ -61,7 +62,7 @@ class Signatures:
             raise Refusal(400, "InvalidContent", "The body is not the one that was signed.")
         canonical = "\n".join(
             (
-                *(method, path, "&".join(sorted(query.split("&")))),
+                *(method, path, _canonical(query)),
                 "".join(f"{name}:{headers.get(name, '')}\n" for name in signed),
                 *(parts["headers"], headers["x-acs-content-sha256"]),
             )
@@ -80,3 +81,9 @@ class Signatures:
         if self.tokens.get(parts["key"], "") != headers.get("x-acs-security-token", ""):
             raise Refusal(400, "InvalidSecurityToken.Malformed", "The security token is not this key's.")
         return parts["key"]
+
+
+def _canonical(query: str) -> str:
+    """The query as both sides sign it: decoded, sorted and encoded anew, whatever the way did to it."""
+    pairs = sorted(parse_qsl(query, keep_blank_values=True))
+    return "&".join(f"{quote(key, safe='-_.~')}={quote(value, safe='-_.~')}" for key, value in pairs)
