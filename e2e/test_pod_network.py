@@ -30,7 +30,13 @@ for address in sys.argv[1:]:
 """Asks until it is answered: kube-proxy brings a new Service to a node some time after the Service is there."""
 
 
-@check("network-across-nodes", profile="conformance", needs=["own-cluster"])
+@check(
+    "network-across-nodes",
+    profile="conformance",
+    needs=["own-cluster"],
+    source="the Kubernetes network model",
+    verbs=["nodes: list", "pods: create get list watch", "pods/log: get", "services: create"],
+)
 def test_pods_and_services_are_reached_across_nodes(cluster: Cluster, namespace: str) -> None:
     """A pod reaches a pod on another node by its address, and by the DNS name of a Service."""
     client, pods = cluster.client, path_of("Pod", namespace)

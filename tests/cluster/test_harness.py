@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from fixtures.engine import private
+from fixtures.engine.container import found_engine
 from fixtures.errors import ExitCode
-from fixtures.targets.kind import clusters_folder
+from fixtures.targets.kind import LABEL, clusters_folder
 
 NAME = "npu-e2e-test"
 ROOT = Path(__file__).parents[2]
@@ -161,3 +163,12 @@ def test_it_is_only_read_when_a_run_is_ended(kubeconfig: Path, tmp_path: Path, n
     assert state_of(kubeconfig) == before
     ended = json.loads((folder / "results.json").read_text())
     assert ended["verdict"]["result"] != "pass"
+
+
+def test_a_node_is_not_taken_for_a_container_in_which_an_image_is_made(first: Ran) -> None:
+    assert first.status == 0, first.shown
+    engine = private.running_engine() or found_engine()
+    assert engine is not None
+    nodes = engine.containers(f"{LABEL}={NAME}")
+    assert nodes
+    assert not set(nodes) & set(engine.build_containers())
