@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import os
 import re
@@ -11,7 +9,6 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,10 @@ import pytest
 import yaml
 from apiserver import ApiServer, Certificates, Object, kubeconfig, listed, refusal, serving
 from openapi.account import CLUSTER, FakeAccount, managed_account
-from openapi.server import KEY, SECRET, FakeOpenApi, Fault
+from openapi.clusters import CLASS, LEASE, LEASES, REVIEWS, grant_all, kubeconfig_of, lease, prepared
+from openapi.server import FakeOpenApi, Fault
 
 from fixtures.ack.bounds import RUN_LABEL, bounded, priority_class, quotas, removed_leftovers
-from fixtures.ack.lease import held_lease
 from fixtures.ack.rights import Right, require_rights, rights
 from fixtures.checks import Check
 from fixtures.client import Client, connect
@@ -36,10 +33,6 @@ from fixtures.targets.ack import ack_cluster
 pytest_plugins = ["openapi.fixtures"]
 pytestmark = pytest.mark.usefixtures("alone")
 
-LEASES = "/apis/coordination.k8s.io/v1/namespaces/npu-conformance/leases"
-LEASE = f"{LEASES}/npu-conformance"
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-CLASS = "/apis/scheduling.k8s.io/v1/priorityclasses/npu-conformance"
 Run = Callable[..., AbstractContextManager[Cluster]]
 
 
@@ -52,34 +45,14 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def server(certificates: Certificates) -> Iterator[ApiServer]:
     """An API server that grants everything and holds nothing."""
     with serving(certificates.server_side()) as running:
-        running.on(f"POST {REVIEWS}", {"status": {"allowed": True}})
-        running.on(f"GET {CLASS}", priority_class())
-        running.on(f"POST {LEASES}", _lease("us"))
-        running.on(f"PUT {LEASE}", _lease("us"))
-        running.on(f"DELETE {LEASE}", {"kind": "Status"})
-        running.on("GET /api/v1/namespaces", listed("1", kind="Namespace"))
-        running.on("GET /version", {"gitVersion": "v1.34.1-aliyun.1"})
-        running.on("GET /api/v1/nodes", listed("1", {"metadata": {"name": "n"}, "status": {}}, kind="Node"))
+        grant_all(running)
         yield running
 
 
 @pytest.fixture
 def client(server: ApiServer, certificates: Certificates, tmp_path: Path) -> Iterator[Client]:
-    with connect(_kubeconfig(tmp_path, server, certificates), Record()) as connected:
+    with connect(kubeconfig_of(tmp_path, server, certificates), Record()) as connected:
         yield connected
-
-
-def _kubeconfig(folder: Path, server: ApiServer, certificates: Certificates) -> Path:
-    authority = Path(certificates.file("ca.crt")).read_bytes()
-    return kubeconfig(
-        folder, server.url, {"token": "t"}, {"certificate-authority-data": base64.b64encode(authority).decode()}
-    )
-
-
-def _lease(holder: str, *, ago: float = 0.0) -> Object:
-    renewed = f"{datetime.now(UTC) - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%S.%fZ}"
-    metadata = {"name": "npu-conformance", "uid": "lease-1", "resourceVersion": "7"}
-    return {"metadata": metadata, "spec": {"holderIdentity": holder, "renewTime": renewed}}
 
 
 @pytest.fixture
@@ -91,22 +64,12 @@ def run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Run:
     """The target, on a managed cluster whose kubeconfig leads to `server`; the allow-list has it."""
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)
-    monkeypatch.setattr("fixtures.engine.tools.kubectl", lambda _version, _steps: Path("/nonexistent/kubectl"))
-    fake = fakes(managed_account())
-    folder = tmp_path / "source"
-    folder.mkdir()
-    fake.account.kubeconfig = _kubeconfig(folder, server, certificates).read_text()
-    digest = hashlib.sha256(Path(certificates.file("ca.crt")).read_bytes().strip()).hexdigest()
-    (tmp_path / "allowed.toml").write_text(f'[[cluster]]\nid = "{CLUSTER}"\ncontext = "test"\nca-sha256 = "{digest}"\n')
+    found = prepared(fakes(managed_account()), server, certificates, tmp_path, monkeypatch)
 
     def with_settings(**changed: Any) -> AbstractContextManager[Cluster]:
-        said = {"cluster-id": CLUSTER, "region": "cn-shanghai", "allow-list": str(tmp_path / "allowed.toml")}
-        settings: Any = settings_said({**said, "ack-endpoint": fake.address, "ack-protocol": "http"})
-        return ack_cluster(replace(settings, **changed), Steps(io.StringIO()), Record())
+        return ack_cluster(replace(found.settings, **changed), Steps(io.StringIO()), Record())
 
-    with_settings.fake = fake  # type: ignore[attr-defined]
+    with_settings.fake = found.fake  # type: ignore[attr-defined]
     return with_settings
 
 
@@ -213,7 +176,7 @@ def test_a_kubeconfig_is_never_shown(run: Run) -> None:
 
 
 def test_no_two_runs_at_once(run: Run, server: ApiServer) -> None:
-    server.on(f"GET {LEASE}", _lease("anna@laptop (1)", ago=20))
+    server.on(f"GET {LEASE}", lease("anna@laptop (1)", ago=20))
     with pytest.raises(HarnessError, match=re.escape("Another run, anna@laptop (1), tests this cluster")), run():
         pass
     assert not server.asked_for(f"PUT {LEASE}")
@@ -221,7 +184,7 @@ def test_no_two_runs_at_once(run: Run, server: ApiServer) -> None:
 
 
 def test_the_lease_of_an_interrupted_run_ends(client: Client, server: ApiServer) -> None:
-    server.on(f"GET {LEASE}", _lease("anna@laptop (1)", ago=91))
+    server.on(f"GET {LEASE}", lease("anna@laptop (1)", ago=91))
     with held_lease(client, "us"):
         (taken,) = server.asked_for(f"PUT {LEASE}")
         assert yaml.safe_load(taken.body)["metadata"]["resourceVersion"] == "7"
@@ -232,7 +195,7 @@ def test_the_lease_of_an_interrupted_run_ends(client: Client, server: ApiServer)
 @pytest.mark.parametrize("request_", [f"PUT {LEASE}", f"POST {LEASES}"])
 def test_of_two_runs_that_come_at_once_one_goes(client: Client, server: ApiServer, request_: str) -> None:
     if request_.startswith("PUT"):
-        server.on(f"GET {LEASE}", _lease("x", ago=1000))
+        server.on(f"GET {LEASE}", lease("x", ago=1000))
     server.on(request_, refusal(409, "Conflict", "too late"))
     with pytest.raises(HarnessError, match="in the same moment"), held_lease(client, "us"):
         pass
@@ -294,24 +257,27 @@ def _counted(name: str) -> Object:
     return {"metadata": {"name": name, "namespace": "ns", "resourceVersion": "1"}, "status": {"hard": {"pods": "0"}}}
 
 
-@pytest.mark.parametrize("denied", rights(), ids=str)
 def test_each_right_that_is_missing_is_named(
-    client: Client, server: ApiServer, denied: Right, monkeypatch: pytest.MonkeyPatch
+    client: Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = server.next
+    denied: list[Right] = []
 
     def reviewed(asked: Any) -> Any:
         found = answer(asked)
         if asked.path == REVIEWS:
             question = yaml.safe_load(asked.body)["spec"]["resourceAttributes"]
-            found = replace(found, body={"status": {"allowed": question != denied.question}})
+            found = replace(found, body={"status": {"allowed": question != denied[-1].question}})
         return found
 
     monkeypatch.setattr(server, "next", reviewed)
-    with pytest.raises(HarnessError) as caught:
-        require_rights(client)
-    assert caught.value.cause == f"The user of the kubeconfig may not: {denied}."
-    assert "ack-rbac.yaml" in caught.value.remedy
+    for right in rights():
+        denied.append(right)
+        with pytest.raises(HarnessError) as caught:
+            require_rights(client)
+        assert caught.value.cause == f"The user of the kubeconfig may not: {right}."
+        assert "ack-rbac.yaml" in caught.value.remedy
+    assert len({str(right) for right in denied}) == len(denied) > 20
 
 
 def test_a_priority_that_is_not_below_others_is_refused(client: Client, server: ApiServer) -> None:
