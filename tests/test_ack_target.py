@@ -20,6 +20,7 @@ from openapi.clusters import CLASS, LEASE, LEASES, REVIEWS, grant_all, kubeconfi
 from openapi.server import FakeOpenApi, Fault
 
 from fixtures.ack.bounds import RUN_LABEL, bounded, priority_class, quotas, removed_leftovers
+from fixtures.ack.lease import held_lease
 from fixtures.ack.rights import Right, require_rights, rights
 from fixtures.checks import Check
 from fixtures.client import Client, connect

@@ -151,6 +151,13 @@ class FakeAccount:
         self.tasks[task] = {"state": "running", "polls": self.task_polls, "desired": desired, "target": target}
         return task
 
+    def remove(self, pool: str, instances: list[str]) -> str:
+        """Begin to take instances out of a pool; the pool's size follows."""
+        here = [node["instance_id"] for node in self.nodes if node["nodepool_id"] == pool]
+        task = self.scale(pool, len(set(here) - set(instances)))
+        self.tasks[task]["gone"] = instances
+        return task
+
     def task(self, task: str) -> Object:
         """What is known of a task; asking brings it on."""
         known = self.tasks[task]
@@ -158,20 +165,21 @@ class FakeAccount:
         if known["polls"] <= 0 and known["state"] == "running":
             known["state"] = "fail" if self.task_fails else "success"
             if not self.task_fails:
-                self._resize(known["target"]["id"], known["desired"])
+                self._resize(known["target"]["id"], known["desired"], known.get("gone"))
         answer = {"task_id": task, "cluster_id": CLUSTER, "state": known["state"], "target": known["target"]}
         if known["state"] == "fail":
             answer["error"] = {"code": self.task_fails, "message": "The instances could not be made."}
         return answer
 
-    def _resize(self, pool: str, desired: int) -> None:
+    def _resize(self, pool: str, desired: int, gone: list[str] | None = None) -> None:
         here = [node["instance_id"] for node in self.nodes if node["nodepool_id"] == pool]
         for _ in range(desired - len(here)):
             self.add_node(pool=pool)
-        for gone in here[desired:]:
-            self.nodes = [node for node in self.nodes if node["instance_id"] != gone]
-            self.routes = [r for r in self.routes if r["NextHops"]["NextHop"][0]["NextHopId"] != gone]
-            del self.instances[gone]
+        # Which one goes is ACK's choice, unless it is named: here the oldest, that somebody works on.
+        for name in gone or here[: max(0, len(here) - desired)]:
+            self.nodes = [node for node in self.nodes if node["instance_id"] != name]
+            self.routes = [r for r in self.routes if r["NextHops"]["NextHop"][0]["NextHopId"] != name]
+            del self.instances[name]
         found = next(entry for entry in self.pools if entry["nodepool_info"]["nodepool_id"] == pool)
         found["scaling_group"]["desired_size"] = desired
         found["status"]["total_nodes"] = found["status"]["serving_nodes"] = desired

@@ -125,6 +125,15 @@ def modify_cluster_node_pool(account: FakeAccount, question: Question) -> Any:
 
 
 @cs
+def remove_node_pool_nodes(account: FakeAccount, question: Question) -> Any:
+    pool = question.part(f"/clusters/{CLUSTER}/nodepools/([^/]+)/nodes")
+    if (question.query["release_node"], question.query["drain_node"]) != ("true", "true"):
+        raise Refusal(400, "InvalidParameter", "This fake's account wants nodes drained and released.")
+    task = account.remove(pool, json.loads(question.query["instance_ids"]))
+    return {"task_id": task, "request_id": "R-1"}
+
+
+@cs
 def describe_task_info(account: FakeAccount, question: Question) -> Any:
     return account.task(question.part("/tasks/([^/]+)"))
 
