@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from openapi.account import CLUSTER, FakeAccount
 from openapi.accounts import GOOD
 from openapi.clients import direct_api_of
 from openapi.server import FakeOpenApi
+from openapi.table import RENEW, as_markdown
 
 from fixtures.ack.account import Account
 from fixtures.ack.bounds import PRIORITY_CLASS
@@ -31,9 +33,18 @@ pytest_plugins = ["openapi.fixtures"]
 DEPLOY = Path(__file__).parent.parent / "deploy"
 
 
+@cache
+def _files() -> Mapping[str, str]:
+    return files()
+
+
 @pytest.mark.parametrize("name", ["ack-rbac.yaml", "ack-ram-policy.json", "ack-ram-policy-scaling.json"])
 def test_the_file_is_not_stale(name: str) -> None:
-    assert (DEPLOY / name).read_text() == files()[name], f"Renew it: `npu-e2e ackfiles {DEPLOY.name}`."
+    assert (DEPLOY / name).read_text() == _files()[name], f"Renew it: `npu-e2e ackfiles {DEPLOY.name}`."
+
+
+def test_the_table_of_checks_and_accounts_is_not_stale() -> None:
+    assert (DEPLOY.parent / "docs/ack-checks.md").read_text() == as_markdown(), f"Renew it: `{RENEW}`."
 
 
 def _allowed(name: str) -> list[str]:
