@@ -48,10 +48,10 @@ def waiting_pod(cluster: Cluster, settings: Settings, namespace: str) -> Object:
 @pytest.fixture
 def new_instances(cluster: Cluster, settings: Settings, waiting_pod: Object) -> Iterator[set[str]]:
     """The instances by which the pool has grown; released afterwards, also when the run is interrupted."""
-    if cluster.account is None or not settings.node_pool:
+    if cluster.account is None or cluster.note is None or not settings.node_pool:
         raise HarnessError("Which node pool may grow was not said.", "Add `--node-pool ID`.")
-    api = cluster.account.api
-    with grown_pool(api, cluster.account.cluster_id, settings.node_pool, settings.instance_types) as found:
+    api, cluster_id = cluster.account.api, cluster.account.cluster_id
+    with grown_pool(api, cluster_id, settings.node_pool, settings.instance_types, note=cluster.note) as found:
         yield found
 
 

@@ -80,7 +80,7 @@ def test_the_scaling_policy_adds_what_scaling_asks_for_and_no_more(
     fake = fakes(GOOD["managed"]())
     more = _allowed("ack-ram-policy-scaling.json")
     fake.allowed = _allowed("ack-ram-policy.json") + more
-    with grown_pool(direct_api_of(fake), CLUSTER, "np-1", ("ecs.ebman1.26xlarge",), poll=0.001):
+    with grown_pool(direct_api_of(fake), CLUSTER, "np-1", ("ecs.ebman1.26xlarge",), note=print, poll=0.001):
         pass
     assert fake.actions() - set(_allowed("ack-ram-policy.json")) == set(more)
     assert not any(action.endswith("*") for action in fake.allowed)

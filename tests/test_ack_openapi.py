@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -184,6 +183,7 @@ def test_the_fake_refuses_a_wrong_key(fake: FakeOpenApi, key: str, secret: str, 
     with pytest.raises(OpenApiError) as caught:
         api_of(fake, key=key, secret=secret).call("DescribeClusterDetail", ClusterId=CLUSTER)
     assert caught.value.code == code
+    assert not isinstance(caught.value, MissingError | DeniedError)
     assert secret not in str(caught.value)
     assert len(fake.asked) == 1
 
@@ -225,7 +225,6 @@ def test_calls_at_once_are_bounded(fake: FakeOpenApi) -> None:
     with ThreadPoolExecutor(64) as pool:
         list(pool.map(lambda _: api.call("DescribeClusterDetail", ClusterId=CLUSTER), range(96)))
     assert 1 < fake.busiest <= AT_ONCE
-    assert threading.active_count() < 64
 
 
 def test_endpoints() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from apiserver import ApiServer, Certificates, Object, listed, refusal, serving
 from openapi.account import FakeAccount, managed_account
-from openapi.clusters import REVIEWS, Prepared, grant_all, prepared
+from openapi.clusters import LEASE, REVIEWS, Prepared, grant_all, lease, prepared
 from openapi.server import Fault
 
 from fixtures import cli
+from fixtures.ack.lease import NOTE
 from fixtures.ack.preflight import Line, preflight
 from fixtures.errors import ExitCode
 from fixtures.options import OPTIONS, Settings
@@ -217,4 +218,18 @@ def test_clean_removes_what_an_interrupted_run_left(
     server.on("GET /api/v1/namespaces", listed("1", left, kind="Namespace"))
     server.on("DELETE /api/v1/namespaces/npu-e2e-1", {"kind": "Status"})
     assert cli.main(["clean", *_words(here.settings)]) == ExitCode.OK
-    assert "Removed: npu-e2e-1." in capsys.readouterr().out
+    assert "the namespace npu-e2e-1." in capsys.readouterr().out
+
+
+def test_clean_puts_a_node_pool_back(here: Prepared, server: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
+    was = {"pool": "np-1", "size": 2, "nodes": ["i-1", "i-2"]}
+    here.fake.account.task_polls = 0
+    here.fake.account.task(here.fake.account.scale("np-1", 3))
+    left = lease("killed", ago=1000)
+    left["metadata"]["annotations"] = {NOTE: json.dumps(was)}
+    server.on(f"GET {LEASE}", left)
+    assert cli.main(["clean", *_words(here.settings)]) == ExitCode.OK
+    assert "the node pool np-1." in capsys.readouterr().out
+    assert {node["instance_id"] for node in here.fake.account.nodes} == {"i-1", "i-2"}
+    noted = [json.loads(one.body)["metadata"].get("annotations") for one in server.asked_for(f"PUT {LEASE}")]
+    assert noted == [{NOTE: json.dumps(was)}, None]

@@ -10,10 +10,13 @@ from openapi.clients import api_of
 from openapi.server import FakeOpenApi, Fault
 
 from fixtures.ack import scaling
-from fixtures.ack.scaling import grown_pool
+from fixtures.ack.scaling import grown_pool, put_back
 from fixtures.errors import HarnessError
 
 pytest_plugins = ["openapi.fixtures"]
+
+
+NOTES: list[str] = []
 
 
 def _pool(fake: FakeOpenApi) -> tuple[int, set[str]]:
@@ -24,7 +27,7 @@ def _pool(fake: FakeOpenApi) -> tuple[int, set[str]]:
 def _grown(
     fake: FakeOpenApi, pool: str = "np-1", types: tuple[str, ...] = (NPU_TYPE,)
 ) -> AbstractContextManager[set[str]]:
-    return grown_pool(api_of(fake), CLUSTER, pool, types, poll=0.001)
+    return grown_pool(api_of(fake), CLUSTER, pool, types, note=NOTES.append, poll=0.001)
 
 
 def test_the_new_node_goes_and_no_other(fake: FakeOpenApi) -> None:
@@ -115,3 +118,22 @@ def test_a_connection_that_is_cut_grows_it_only_once(fake: FakeOpenApi) -> None:
     with _grown(fake) as new:
         assert len(new) == 1
     assert _pool(fake) == before
+
+
+def test_a_run_that_was_killed_leaves_a_note_by_which_the_next_one_puts_it_back(fake: FakeOpenApi) -> None:
+    before = _pool(fake)
+    NOTES.clear()
+    with _grown(fake):
+        assert len(NOTES) == 1
+    assert NOTES[1:] == [""]
+    fake.account.task_polls = 0
+    fake.account.task(fake.account.scale("np-1", before[0] + 1))
+    assert _pool(fake) != before
+    assert put_back(api_of(fake), CLUSTER, NOTES[0], poll=0.001) == "np-1"
+    assert _pool(fake) == before
+
+
+@pytest.mark.parametrize("noted", ["x", "{}", "3", '{"pool": 1, "size": null, "nodes": []}'])
+def test_a_note_that_cannot_be_read_is_said(fake: FakeOpenApi, noted: str) -> None:
+    with pytest.raises(HarnessError, match="cannot be read"):
+        put_back(api_of(fake), CLUSTER, noted)

@@ -115,6 +115,13 @@ def _no_public_slb(account: FakeAccount) -> None:
     account.resources[:] = [entry for entry in account.resources if entry["instance_id"] != "lb-out"]
 
 
+def _ingress(account: FakeAccount) -> None:
+    account.resources.append({**account.resources[-1], "resource_type": "SLB", "instance_id": "lb-ingress"})
+    account.balancers["lb-ingress"] = {**account.balancers["lb-in"], "LoadBalancerId": "lb-ingress"}
+    account.balancers["lb-ingress"]["AddressType"] = "internet"
+    account.listeners.append({"LoadBalancerId": "lb-ingress", "ListenerPort": 443, "Status": "running"})
+
+
 def _nlb(account: FakeAccount) -> None:
     account.resource("SLB").update(resource_type="ALIYUN::NLB::LoadBalancer", instance_id="nlb-1")
     account.cluster["control_plane_endpoints_config"]["load_balancers_config"][0]["load_balancer_id"] = "nlb-1"
@@ -130,6 +137,11 @@ CASES = {
     # machines
     "instance stopped": Case("dedicated", lambda a: _first(a).update(Status="Stopped"), ("instances",)),
     "instance gone": Case("managed", lambda a: a.instances.pop("i-1"), ("instances",)),
+    "instance released by hand": Case(
+        "managed",
+        _all(lambda a: a.instances.pop("i-1"), lambda a: a.user_data.pop("i-1")),
+        ("instances", "cloud-init"),
+    ),
     "instance in another VPC": Case(
         "managed", lambda a: _first(a)["VpcAttributes"].update(VpcId="vpc-other"), ("instances",)
     ),
@@ -172,6 +184,7 @@ CASES = {
         ("security-group",),
     ),
     "group of another VPC": Case("managed", lambda a: a.groups[GROUP].update(VpcId="vpc-other"), ("security-group",)),
+    "group deleted by hand": Case("managed", lambda a: a.groups.clear(), ("security-group",)),
     "group supplied": Case("managed", _supplied("SecurityGroup"), (), ("security-group",)),
     "VPC supplied": Case("managed", _supplied("VPC"), (), ("vpc", "snat", "nat-gateway")),
     "VPC supplied, dedicated": Case("dedicated", _supplied("VPC"), (), ("vpc", "snat", "nat-gateway")),
@@ -301,6 +314,15 @@ CASES = {
         _nlb,
         (),
         ("slb-internal", "slb-internet", "slb-ssh"),
+    ),
+    "internal SLB deleted by hand": Case(
+        "managed", lambda a: a.balancers.pop("lb-in"), ("slb-internal", "slb-internet", "slb-ssh")
+    ),
+    "an ingress's SLB beside it": Case("managed", _ingress),
+    "an ingress's SLB beside them": Case("dedicated", _ingress),
+    "only the internal SLB is named": Case(
+        "dedicated",
+        _cluster(control_plane_endpoints_config={"load_balancers_config": [{"load_balancer_id": "lb-in"}]}),
     ),
     "no SLB at all": Case(
         "managed",
