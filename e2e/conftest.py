@@ -1,9 +1,11 @@
-"""Leaves out what only a cloud has, where the target is none: a claim about nothing is neither held nor broken."""
+"""Leaves out what only a cloud has, where the target is none, and what is not gentle, where the cluster is others'."""
 
 from __future__ import annotations
 
 import pytest
 
+from fixtures.ack.rights import is_gentle
+from fixtures.checks import check_of
 from fixtures.session import RECORD, SETTINGS
 
 CLOUD_ONLY = ("test_ack_infrastructure.py", "test_ack_scaling.py")
@@ -11,7 +13,17 @@ CLOUD_ONLY = ("test_ack_infrastructure.py", "test_ack_scaling.py")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the files of CLOUD_ONLY for the target ack, for the catalogue, and for whoever names one by --check."""
+    """Keep the files of CLOUD_ONLY for the target ack, and there only gentle checks; nothing where --check names one.
+
+    The catalogue has them all.
+    """
     runs = RECORD in config.stash or config.option.npu_list
-    if runs and not config.option.npu_checks and config.stash[SETTINGS].target != "ack":
+    if not runs or config.option.npu_checks:
+        return
+    if config.stash[SETTINGS].target != "ack":
         items[:] = [item for item in items if item.path.name not in CLOUD_ONLY]
+        return
+    rough = [item for item in items if (declared := check_of(item)) and not is_gentle(declared)]
+    if rough:
+        config.hook.pytest_deselected(items=rough)
+        items[:] = [item for item in items if item not in rough]

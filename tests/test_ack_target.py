@@ -21,7 +21,7 @@ from openapi.server import FakeOpenApi, Fault
 
 from fixtures.ack.bounds import RUN_LABEL, bounded, priority_class, quotas, removed_leftovers
 from fixtures.ack.lease import held_lease
-from fixtures.ack.rights import Right, require_rights, rights
+from fixtures.ack.rights import Right, is_gentle, require_rights, rights
 from fixtures.checks import Check
 from fixtures.client import Client, connect
 from fixtures.errors import HarnessError
@@ -289,10 +289,23 @@ def test_a_priority_that_is_not_below_others_is_refused(client: Client, server: 
 
 
 def test_what_a_check_declares_is_asked_for_unless_the_target_cannot_run_it() -> None:
-    here = Check("a", "must", "A.", "documented", ("cloud",), verbs=("jobs.batch/status: get", "pods/exec: create"))
-    elsewhere = Check("b", "must", "B.", "documented", ("faults",), verbs=("daemonsets.apps: delete",))
+    here = Check("a", "must", "A.", "documented", ("cloud",), verbs=("jobs.batch/status: get", "services: create"))
+    elsewhere = Check("b", "must", "B.", "documented", ("faults",), verbs=("services: get",))
     more = set(rights([here, elsewhere])) - set(rights())
-    assert more == {Right("batch", "jobs/status", "get"), Right("", "pods/exec", "create")}
+    assert more == {Right("batch", "jobs/status", "get"), Right("", "services", "create")}
+
+
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        *("users: impersonate", "nodes/status: patch", "nodes: patch", "pods/exec: create", "pods/status: patch"),
+        *("deviceclasses.resource.k8s.io: create", "daemonsets.apps: delete", "pods: deletecollection"),
+    ],
+)
+def test_what_touches_others_is_not_gentle_and_not_granted(verbs: str) -> None:
+    rough = Check("a", "must", "A.", "conformance", verbs=("pods: create", verbs))
+    assert not is_gentle(rough)
+    assert rights([rough]) == rights()
 
 
 def test_secrets_of_others_are_not_asked_for() -> None:
