@@ -97,6 +97,20 @@ def test_from_a_cluster_s_id_to_a_cluster(run: Run, server: ApiServer) -> None:
     assert server.asked_for(f"DELETE {LEASE}")[0].body
 
 
+def test_every_pod_of_a_run_stands_below_all_others(run: Run, server: ApiServer) -> None:
+    pods, jobs = "/api/v1/namespaces/a/pods", "/apis/batch/v1/namespaces/a/jobs"
+    server.on(f"POST {pods}", {})
+    server.on(f"POST {jobs}", {})
+    with run() as cluster:
+        cluster.client.create(pods, {"spec": {"containers": []}})
+        cluster.client.create(pods, {"spec": {"priorityClassName": "mine"}})
+        cluster.client.create(jobs, {"spec": {"template": {"spec": {"containers": []}}}})
+    made = [yaml.safe_load(one.body)["spec"] for one in server.asked_for(f"POST {pods}")]
+    assert [spec["priorityClassName"] for spec in made] == ["npu-conformance", "mine"]
+    (job,) = server.asked_for(f"POST {jobs}")
+    assert yaml.safe_load(job.body)["spec"]["template"]["spec"]["priorityClassName"] == "npu-conformance"
+
+
 def test_the_private_endpoint_is_asked_for(run: Run) -> None:
     with run(private_endpoint=True):
         assert _fake(run).asked[0].query["PrivateIpAddress"] == "true"
@@ -300,6 +314,7 @@ def test_what_a_check_declares_is_asked_for_unless_the_target_cannot_run_it() ->
     [
         *("users: impersonate", "nodes/status: patch", "nodes: patch", "pods/exec: create", "pods/status: patch"),
         *("deviceclasses.resource.k8s.io: create", "daemonsets.apps: delete", "pods: deletecollection"),
+        *("resourcequotas: create", "limitranges: create"),
     ],
 )
 def test_what_touches_others_is_not_gentle_and_not_granted(verbs: str) -> None:
