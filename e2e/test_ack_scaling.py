@@ -57,7 +57,7 @@ def new_instances(cluster: Cluster, settings: Settings, waiting_pod: Object) -> 
 
 @check("scale-node-pool", needs=["cloud"], source="document", verbs=["nodes: get list", "pods: create get list watch"])
 def test_a_pod_that_waits_lands_on_the_new_node(
-    cluster: Cluster, namespace: str, waiting_pod: Object, new_instances: set[str]
+    cluster: Cluster, new_instances: set[str], waiting_pod: Object, namespace: str
 ) -> None:
     """A pod that waits for an NPU runs on the node by which the node pool grows."""
     assert not waiting_pod["spec"].get("nodeName")

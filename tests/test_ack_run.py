@@ -30,6 +30,10 @@ def cluster(request):
     fake = FakeOpenApi(account, faults=[Fault("denied", DENIED)] if DENIED else [])
     client = SimpleNamespace(items=lambda path: [])
     return SimpleNamespace(account=Account(direct_api_of(fake), CLUSTER), client=client)
+
+@pytest.fixture
+def namespace():
+    raise AssertionError("a namespace was made for nothing")
 """
 
 
@@ -40,7 +44,7 @@ def project(
     found = new_project(pytester, monkeypatch, tmp_path_factory)
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     (found.path / "e2e").mkdir()
-    for name in ("conftest.py", "test_ack_infrastructure.py"):
+    for name in ("conftest.py", "test_ack_infrastructure.py", "test_ack_scaling.py"):
         (found.path / "e2e" / name).write_text((ROOT / "e2e" / name).read_text())
     return found
 
@@ -58,6 +62,9 @@ def test_a_good_cluster_passes_though_not_every_row_is_about_it(project: Project
     assert entries["infra-security-group"]["outcome"] == "passed"
     assert entries["infra-ram-identity"]["outcome"] == "skipped"
     reported = " ".join(results["verdict"]["reasons"])
+    assert (
+        "scale-node-pool: skipped: Not applicable: a node costs money, and --allow-scaling was not given." in reported
+    )
     assert "infra-ram-identity: skipped: Not applicable: superseded: Today's ACK gives instances a role" in reported
 
 
