@@ -23,7 +23,7 @@ from fixtures.results import ORDER, CheckResult, Outcome, Phase, Run, without_se
 from fixtures.resultsfolder import evidence_folder, take_over, write_whole
 from fixtures.steps import Steps
 from fixtures.summary import SCREEN, summary_lines
-from fixtures.verdicts import blames_product, exit_code, verdict_of
+from fixtures.verdicts import NOT_APPLICABLE, blames_product, exit_code, verdict_of
 
 
 def run_of(*outcomes: str, level: str = "must", ended: bool = True, **fields: Any) -> Run:
@@ -106,6 +106,28 @@ def test_the_verdict_of_a_run_and_its_exit_code_when_pytest_says_0(
     run = run_of(*outcomes)
     assert verdict_of(run).result == verdict
     assert exit_code(run, verdict_of(run), 0, others_failed=False) == code
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "code"),
+    [
+        (["passed", "skipped"], "pass", ExitCode.OK),
+        (["skipped", "skipped"], "inconclusive", ExitCode.NOTHING_RAN),
+        (["passed", "skipped", "error"], "inconclusive", ExitCode.INCONCLUSIVE),
+        (["failed", "skipped"], "fail", ExitCode.FAILED),
+    ],
+)
+def test_a_must_that_is_about_nothing_there_is_reported_and_leaves_the_verdict_alone(
+    outcomes: list[str], verdict: str, code: ExitCode
+) -> None:
+    run = run_of(*outcomes)
+    for result in run.results.values():
+        if result.outcome == "skipped":
+            result.reason = f"{NOT_APPLICABLE}the VPC was supplied."
+    found = verdict_of(run)
+    assert found.result == verdict
+    assert any("skipped: Not applicable: the VPC was supplied." in reason for reason in found.reasons)
+    assert exit_code(run, found, 0, others_failed=False) == code
 
 
 @given(

@@ -1,0 +1,29 @@
+"""Leaves out what only a cloud has, where the target is none, and what is not gentle, where the cluster is others'."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.ack.rights import is_gentle
+from fixtures.checks import check_of
+from fixtures.session import RECORD, SETTINGS
+
+CLOUD_ONLY = ("test_ack_infrastructure.py", "test_ack_scaling.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the files of CLOUD_ONLY for the target ack, and there only gentle checks; nothing where --check names one.
+
+    The catalogue has them all.
+    """
+    runs = RECORD in config.stash or config.option.npu_list
+    if not runs or config.option.npu_checks:
+        return
+    if config.stash[SETTINGS].target != "ack":
+        items[:] = [item for item in items if item.path.name not in CLOUD_ONLY]
+        return
+    rough = [item for item in items if (declared := check_of(item)) and not is_gentle(declared)]
+    if rough:
+        config.hook.pytest_deselected(items=rough)
+        items[:] = [item for item in items if item not in rough]
