@@ -120,14 +120,18 @@ class Statistic:
         against: `threshold` or `baseline`.
         test: the name of the test, such as `exact binomial`.
         value: of the candidate: a proportion, or a median over repeats.
-        low: lower end of the confidence interval of `value`; of the difference where `against` is a baseline's median.
+        low: lower end of the confidence interval: of `value` against a threshold; against the baseline of the change,
+            a difference for accuracies and a ratio for rates and times.
         high: upper end.
         confidence: of the interval, 0 to 1.
-        limit: the threshold; the allowed drop where `against` is `baseline`.
+        limit: the threshold; against the baseline the largest drop, or for rates and times the ratio, that is allowed.
         baseline: the baseline's value; None against a threshold.
         p_value: of the test; None where the comparison is exact equality.
-        alpha: the false-alarm rate at which the test is made, after the correction for several metrics.
-        smallest_drop: the smallest true drop that would be found with the policy's power; 0 for exact equality.
+        alpha: the false-alarm rate that this test may have at most, after the correction for several comparisons.
+        false_alarm: the rate that it has, as counts are whole numbers; 0 for exact equality.
+        smallest_drop: the smallest true drop that would be found with `power`; 0 for exact equality; None where nothing
+            is assumed of the distribution, and the interval alone tells what could be seen.
+        power: the chance to find that drop; None where `smallest_drop` is.
         size: images, or repeats, that it stands on: of the candidate.
         baseline_size: of the baseline; 0 against a threshold.
         result: `fail` for a significant shortfall; `inconclusive` when a forbidden drop could not be seen.
@@ -147,7 +151,9 @@ class Statistic:
     baseline: float | None
     p_value: float | None
     alpha: float
-    smallest_drop: float
+    false_alarm: float
+    smallest_drop: float | None
+    power: float | None
     size: int
     baseline_size: int
     result: Verdict
@@ -171,6 +177,7 @@ class Decision:
         findings: all that was found, the gravest first.
         checks: of the catalogue in its order, then those that it does not know.
         statistics: every comparison that was made.
+        false_alarm: the chance that at least one of them fails a candidate that is as good as it must be; None without.
         subject: what was tested, when all runs agree on it; None when they do not, or none says.
         results: of the candidate, in the order in which they were given; those that could not be read are findings.
         baseline: results of the accepted release.
@@ -183,6 +190,7 @@ class Decision:
     findings: tuple[Finding, ...]
     checks: tuple[CheckRow, ...]
     statistics: tuple[Statistic, ...]
+    false_alarm: float | None
     subject: Subject | None
     results: tuple[Results, ...]
     baseline: tuple[Results, ...]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import jsonschema_rs
 
@@ -18,6 +18,8 @@ FORMATS = (1, 2)
 """Formats that can be read; the last is the one that is written."""
 RESULTS = "results.json"
 SCHEMA = Path(__file__).parent / "schema" / "results-2.schema.json"
+OF_THE_CATALOGUE = ("source", "defects", "verbs")
+"""What a run repeats of the catalogue and nothing here reads."""
 
 Outcome = Literal["not-run", "passed", "known-upstream", "skipped", "error", "failed"]
 Level = Literal["must", "should"]
@@ -230,6 +232,7 @@ class Results:
         inventory: what was left behind; None when nobody looked.
         checks: every check that was selected, in the order of the file; an id may be there twice.
         deselected: ids of checks of the profile that were left out.
+        capabilities: what the target allows; None when the run did not say.
         steps: what the run did.
         waits: what it waited for.
         retries: what it sent again.
@@ -251,6 +254,7 @@ class Results:
     inventory: Inventory | None
     checks: tuple[CheckResult, ...]
     deselected: tuple[str, ...]
+    capabilities: frozenset[str] | None
     steps: tuple[Timed, ...]
     waits: tuple[Timed, ...]
     retries: tuple[Retry, ...]
@@ -380,6 +384,7 @@ def _results(content: dict[str, Any], folder: Path, sha256: str, written: int) -
         else None,
         checks=tuple(_check(check) for check in content["checks"]),
         deselected=tuple(content["deselected"]),
+        capabilities=frozenset(content["capabilities"]) if "capabilities" in content else None,
         steps=tuple(Timed(one["name"], one["began"], one["seconds"], one["outcome"]) for one in content["steps"]),
         waits=tuple(_wait(one) for one in content["waits"]),
         retries=tuple(Retry(**one) for one in content["retries"]),
@@ -407,8 +412,9 @@ def _check(content: dict[str, Any]) -> CheckResult:
     skipped_for = content.get("skipped_for", "")
     if content["outcome"] == "skipped" and not skipped_for:
         skipped_for = "capability" if content["reason"].startswith("The target lacks ") else "other"
-    made: Mapping[str, Any] = {
-        **content,
+    known = {name: value for name, value in content.items() if name not in OF_THE_CATALOGUE}
+    made: dict[str, Any] = {
+        **known,
         "needs": tuple(content["needs"]),
         "skipped_for": skipped_for,
         "tries": content.get("tries", 1),
@@ -416,7 +422,7 @@ def _check(content: dict[str, Any]) -> CheckResult:
         "notes": tuple(content["notes"]),
         "measured": tuple(Measured(**one) for one in content["measured"]),
     }
-    return CheckResult(**cast("dict[str, Any]", made))
+    return CheckResult(**made)
 
 
 def _wait(content: dict[str, Any]) -> Timed:
