@@ -16,12 +16,12 @@ EXIT_CODES: dict[Effect, int] = {"nothing": 3, "fail": 1, "left-behind": 4, "inc
 """In this order: what is worse for the release stands before what is only unknown."""
 Status = Literal[
     "passed", "failed", "error", "skipped", "known-upstream", "not-run",
-    "missing", "extra", "duplicated", "flaky", "waived", "not-applicable", "unproven",
+    "missing", "extra", "duplicated", "flaky", "waived", "not-applicable", "unproven", "outside",
 ]  # fmt: skip
 """Of a check over all runs. `missing`: in the catalogue and in no run. `extra`: in a run and not in the catalogue.
 `duplicated`: more than once in one run. `flaky`: passed, but not at the first try or not in every run. `waived`: would
 block, and a waiver says why it does not. `not-applicable`: skipped, as the policy allows, since the target lacks a
-capability. `unproven`: passed in fewer runs than the policy asks for."""
+capability. `unproven`: passed in fewer runs than the policy asks for. `outside`: not in the profile, and not run."""
 
 
 @dataclass(frozen=True)
