@@ -245,13 +245,14 @@ def test_the_junit_file_is_completed_to_one_outcome_a_test(tmp_path: Path) -> No
     junit.complete(file, run, verdict_of(run))
     suite = ET.parse(file).getroot()[0]  # noqa: S314
     cases = {str(case.get("name")): case for case in suite.findall("testcase")}
-    assert [child.tag for child in cases["test_0"]] == ["properties", "failure", "system-err"]
+    assert [child.tag for child in cases["test_0"]] == ["failure", "system-out", "system-err"]
     assert cases["test_0"].get("time") == "0.300"
     assert "gone" in str(cases["test_0"].findtext("system-err"))
-    assert [child.tag for child in cases["test_1"]] == ["properties", "error"]
-    assert [child.tag for child in cases["test_2"]] == ["properties", "error"]
-    assert [child.tag for child in cases["test_3"]] == ["properties", "skipped"]
+    assert [child.tag for child in cases["test_1"]] == ["error", "system-out"]
+    assert [child.tag for child in cases["test_2"]] == ["error", "system-out"]
+    assert [child.tag for child in cases["test_3"]] == ["skipped", "system-out"]
     assert [child.tag for child in cases["run"]] == ["error"]
+    assert "It holds.\n[[PROPERTY|id=check-0]]" in str(cases["test_0"].findtext("system-out"))
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "5",
         "failures": "1",
