@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, sqrt
 
-import numpy as np
-
 from gate import statistics
 from gate.decision import Finding, Statistic, Verdict
 from gate.measures import Reading, readings
@@ -216,11 +214,13 @@ def _together(told: Sequence[Statistic]) -> float:
     shares = {one.metric: one.value for one in tests}
     first, five = shares.get("top_1", 0.0), shares.get("top_5", 1.0)
     between = sqrt(first * (1 - five) / (five * (1 - first))) if 0 < first <= five < 1 else 0.0
-    matrix = np.eye(len(tests))
-    for row, one in enumerate(tests):
-        for column, other in enumerate(tests):
-            if row != column:
-                same_metric = 1.0 if one.metric == other.metric else between
-                same_side = 1.0 if one.against == other.against else sqrt(0.5)
-                matrix[row, column] = same_metric * same_side
-    return statistics.together([one.false_alarm for one in tests], matrix)
+
+    def correlation(one: Statistic, other: Statistic) -> float:
+        if one is other:
+            return 1.0
+        same_metric = 1.0 if one.metric == other.metric else between
+        same_side = 1.0 if one.against == other.against else sqrt(0.5)
+        return same_metric * same_side
+
+    matrix = tuple(tuple(correlation(one, other) for other in tests) for one in tests)
+    return statistics.together(tuple(one.false_alarm for one in tests), matrix)

@@ -83,5 +83,7 @@ def _float(digits: str) -> float:
 
 def shown(text: object, most: int = 300) -> str:
     """A text of unknown origin on one line, `most` letters of it at most, with nothing that a terminal obeys."""
-    line = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    line = str(text)[: most + 1]
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else " " for letter in line)
     return line if len(line) <= most else f"{line[: most - 1]}…"

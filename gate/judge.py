@@ -127,7 +127,9 @@ def _coverage(runs: Sequence[Results], policy: Policy) -> Iterable[Finding]:
 
 
 def _compare(runs: Sequence[Results], baseline: Sequence[Results], policy: Policy) -> list[Compared]:
-    parts = []
+    parts: list[Compared] = []
+    if not runs:
+        return parts
     if policy.accuracy:
         parts.append(compare_accuracies(runs, baseline, policy.accuracy))
     if policy.throughput:

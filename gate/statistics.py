@@ -40,6 +40,7 @@ class Test:
     rejects: bool
 
 
+@lru_cache(maxsize=256)
 def against_threshold(count: int, images: int, expected: float, *, alpha: float, power: float, level: float) -> Test:
     """Whether `count` of `images` is too low for the share `expected`: the exact binomial test, one-sided.
 
@@ -78,6 +79,7 @@ def critical_count(images: int, expected: float, alpha: float) -> int:
     return count
 
 
+@lru_cache(maxsize=256)
 def against_baseline(
     count: int,
     images: int,
@@ -168,7 +170,8 @@ def _smallest(lacks: Callable[[float], float], share: float) -> float:
     return 0.0 if lacks(0.0) >= 0 else float(optimize.brentq(lacks, 0.0, share, xtol=1e-7))
 
 
-def together(rates: Sequence[float], correlations: NDArray[np.float64]) -> float:
+@lru_cache(maxsize=256)
+def together(rates: tuple[float, ...], correlations: tuple[tuple[float, ...], ...]) -> float:
     """The chance that at least one of several tests fails a good candidate.
 
     Assumes that what they compare is normally distributed together: `correlations` are those of the compared numbers.
