@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from securesystemslib.signer import Key
 
@@ -72,7 +72,7 @@ def _folders(statement: Statement, results: Sequence[Path]) -> dict[str, Path]:
     return folders
 
 
-def _write(stream: BinaryIO, sealed: bytes, statement: Statement, output: Path, folders: dict[str, Path]) -> int:
+def _write(stream: IO[bytes], sealed: bytes, statement: Statement, output: Path, folders: dict[str, Path]) -> int:
     stream.write(archive.header(STATEMENT, len(sealed)) + sealed + archive.padding(len(sealed)))
     for name in sorted(statement.files):
         kept = statement.files[name]
@@ -92,7 +92,7 @@ def _source(name: str, output: Path, folders: dict[str, Path]) -> Path:
     return folders[run] / inside if top == RUNS and run in folders else output / name
 
 
-def _copy(file: Path, stream: BinaryIO, kept: Kept) -> None:
+def _copy(file: Path, stream: IO[bytes], kept: Kept) -> None:
     digest, scanner, size = hashlib.sha256(), Scanner(), 0
     try:
         if file.is_symlink() or not file.is_file():

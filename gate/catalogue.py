@@ -44,7 +44,15 @@ def read_catalogue(file: Path) -> Catalogue:
     Raises:
         UnreadableError: it is not there, damaged, empty, names a check twice, or one that nobody could judge.
     """
-    raw = read_bounded(file)
+    return catalogue_of(read_bounded(file), file)
+
+
+def catalogue_of(raw: bytes, file: Path) -> Catalogue:
+    """The catalogue in `raw`, called `file`.
+
+    Raises:
+        UnreadableError: as for `read_catalogue`.
+    """
     content = parse(raw, file)
     if not isinstance(content, list) or not content:
         raise UnreadableError(f"{shown(file)} is not a list of checks.", REMEDY)

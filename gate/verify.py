@@ -123,8 +123,8 @@ def _require_results(statement: Statement, results: Sequence[Path]) -> None:
     runs = {name.split("/")[1]: kept.sha256 for name, kept in named.items() if _is_results(name)}
     folders: dict[str, Path] = {}
     for folder in results:
-        digest = hashlib.sha256(read_bounded(folder / RESULTS)).hexdigest()
-        run = next((run for run, sha256 in runs.items() if sha256 == digest and run not in folders), None)
+        given = hashlib.sha256(read_bounded(folder / RESULTS)).hexdigest()
+        run = next((run for run, sha256 in runs.items() if sha256 == given and run not in folders), None)
         if run is None:
             raise RefusedError(f"{shown(folder)} does not hold results that were signed.", ORIGINAL)
         folders[run] = folder
