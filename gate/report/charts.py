@@ -151,7 +151,7 @@ def _draw_npus(axes: Axes, pods: Sequence[PodTimes], began: float, ended: float,
     if capacity:
         axes.axhline(capacity, color=MUTED, linestyle="--", linewidth=1)
         axes.annotate(
-            "all NPUs", (1, capacity), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+            "all NPUs", (1, capacity), (0, 3), ("axes fraction", "data"), "offset points", ha="right", fontsize=8
         )
     axes.set_ylim(0, max(capacity, *(used for _, used in steps), 1) * 1.25)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -162,10 +162,11 @@ def _draw_npus(axes: Axes, pods: Sequence[PodTimes], began: float, ended: float,
 
 def intervals(statistics: Sequence[Statistic]) -> Markup:
     """Each value with its confidence interval against its threshold, or its change against what is allowed."""
+    baselines = {one.metric: one.baseline for one in statistics if one.baseline is not None}
 
     def draw(figure: Figure) -> None:
         for axes, one in zip(figure.subplots(len(statistics), 1, squeeze=False).flat, statistics, strict=True):
-            _draw_interval(axes, one)
+            _draw_interval(axes, one, baselines.get(one.metric))
 
     told = "; ".join(f"{one.metric} against {one.against}: {one.result}" for one in statistics)
     return _svg(
@@ -173,7 +174,7 @@ def intervals(statistics: Sequence[Statistic]) -> Markup:
     )
 
 
-def _draw_interval(axes: Axes, one: Statistic) -> None:
+def _draw_interval(axes: Axes, one: Statistic, baseline: float | None) -> None:
     scale = 100.0 if one.unit == "fraction" else 1.0
     change = one.against == "baseline"
     if not change:
@@ -190,8 +191,8 @@ def _draw_interval(axes: Axes, one: Statistic) -> None:
     axes.axvline(limit * scale, color=PULLING, linestyle="--", label=words)
     if change:
         axes.axvline((0.0 if one.unit == "fraction" else 1.0) * scale, color=GOOD, linestyle=":", label="no change")
-    elif one.baseline is not None:
-        axes.axvline(one.baseline * scale, color=GOOD, linestyle=":", label="baseline")
+    elif baseline is not None:
+        axes.axvline(baseline * scale, color=GOOD, linestyle=":", label="baseline")
     axes.set_yticks([0], [label(f"{one.metric}, {'change' if change else 'value'}")])
     axes.set_ylim(-1, 1)
     unit = ("points" if change else "%") if one.unit == "fraction" else ("ratio" if change else one.unit)

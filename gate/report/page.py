@@ -15,9 +15,9 @@ from gate.report.text import clean, day, number
 HERE = Path(__file__).parent
 
 
-def html(decision: Decision) -> str:
-    """The whole document."""
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """The templates of this folder; whatever they print is escaped, and rid of what a terminal or an eye obeys."""
+    made = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         loader=jinja2.FileSystemLoader(HERE),
@@ -25,9 +25,18 @@ def html(decision: Decision) -> str:
         lstrip_blocks=True,
         finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    environment.filters.update(day=day, number=number)
-    page = environment.get_template("page.html")
-    return page.render(decision=decision, views=views, style=Markup((HERE / "page.css").read_text(encoding="utf-8")))  # noqa: S704 - ours
+    made.filters.update(day=day, number=number)
+    return made
+
+
+def style() -> Markup:
+    """The styles of every page."""
+    return Markup((HERE / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - ours
+
+
+def html(decision: Decision) -> str:
+    """The whole document."""
+    return environment().get_template("page.html").render(decision=decision, views=views, style=style())
 
 
 def write_report(file: Path, decision: Decision) -> None:
