@@ -18,14 +18,17 @@ from pathlib import Path
 
 import yaml
 
+from fixtures.apipaths import path_of
+from fixtures.client import connect
 from fixtures.documented import NAME, manifest
 from fixtures.engine import tools
 from fixtures.kubectl import Kubectl
 from fixtures.namespaces import namespace_of
+from fixtures.record import Record
 from fixtures.steps import Steps
 from fixtures.targets import Cluster
 from fixtures.targets.kind import clusters_folder
-from fixtures.targets.npus import PLUGIN
+from fixtures.targets.npus import NAMESPACE, PLUGIN
 from fixtures.versions import KUBERNETES
 
 ROOT = Path(__file__).parents[1]
@@ -63,19 +66,21 @@ def timed_run(*options: str, cache: Path | None = None) -> Timed:
 def plain_kubectl(rounds: int) -> float:
     """Seconds from `kubectl apply` to the end of `kubectl wait` for the documented pod, the least of some rounds."""
     steps = Steps(sys.stderr)
-    kubectl = Kubectl(tools.kubectl(KUBERNETES, steps), clusters_folder() / CLUSTER / "kubeconfig")
-    image = kubectl.run("get", "daemonset", PLUGIN, "-n", "npu-system", "-o",
-                        "jsonpath={.spec.template.spec.containers[0].image}")  # fmt: skip
-    cluster = Cluster("kind", kubectl, frozenset(), image)
+    kubeconfig = clusters_folder() / CLUSTER / "kubeconfig"
+    kubectl = Kubectl(tools.kubectl(KUBERNETES, steps), kubeconfig)
     took = []
-    for _ in range(rounds):
-        with namespace_of(cluster) as namespace:
-            pod = yaml.safe_dump(manifest(image, "aliyun.com/npu")).encode()
-            began = time.monotonic()
-            kubectl.run("apply", "--namespace", namespace, "-f", "-", stdin=pod)
-            until = "--for=jsonpath={.status.phase}=Succeeded"
-            kubectl.run("wait", "pod", NAME, "--namespace", namespace, until, "--timeout=120s", timeout=125)
-            took.append(time.monotonic() - began)
+    with connect(kubeconfig, Record()) as client:
+        plugin = client.get(path_of("DaemonSet", NAMESPACE, PLUGIN))
+        image = plugin["spec"]["template"]["spec"]["containers"][0]["image"]
+        cluster = Cluster("kind", client, kubectl, frozenset(), image)
+        for _ in range(rounds):
+            with namespace_of(cluster) as namespace:
+                pod = yaml.safe_dump(manifest(image, "aliyun.com/npu")).encode()
+                began = time.monotonic()
+                kubectl.run("apply", "--namespace", namespace, "-f", "-", stdin=pod)
+                until = "--for=jsonpath={.status.phase}=Succeeded"
+                kubectl.run("wait", "pod", NAME, "--namespace", namespace, until, "--timeout=120s", timeout=125)
+                took.append(time.monotonic() - began)
     return min(took)
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from fixtures.apipaths import path_of
 from fixtures.checks import check
+from fixtures.describe import summary
 from fixtures.documented import DocumentedFlow, released
 from fixtures.options import Settings
-from fixtures.podwatch import summary
 from fixtures.session import SETTINGS
 from fixtures.targets import Cluster
 
@@ -24,31 +25,43 @@ def settings(request: pytest.FixtureRequest) -> Settings:
     return request.config.stash[SETTINGS]
 
 
-@check("flow-completed")
+@check(
+    "flow-completed",
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
+)
 def test_pod_runs_to_completed(flow: DocumentedFlow) -> None:
     """The documented pod that asks for one NPU is scheduled, runs and ends as Completed."""
     log = "\n".join(flow.last_lines)
-    assert flow.pod["status"]["phase"] == "Succeeded", f"test-npu-pod is {summary(flow.pod)}. Its log ends:\n{log}"
+    assert flow.pod["status"]["phase"] == "Succeeded", f"{summary(flow.pod)}. Its log ends:\n{log}"
     row = flow.queried.splitlines()[-1].split()
     assert row[0] == "test-npu-pod"
     assert row[2] == "Completed", f"`kubectl get po test-npu-pod` shows {row[2]}."
     assert row[3] == "0", f"The container was restarted {row[3]} times."
 
 
-@check("flow-one-npu")
+@check(
+    "flow-one-npu",
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "nodes: get"],
+)
 def test_pod_holds_one_npu(flow: DocumentedFlow, cluster: Cluster, settings: Settings) -> None:
     """The pod's request is one NPU, its node has NPUs to give, and exactly one was allocated to it."""
     (container,) = flow.pod["spec"]["containers"]
     assert container["resources"]["requests"][settings.resource] == "1"
-    shown = settings.resource.replace(".", "\\.")
-    allocatable = cluster.kubectl.run("get", "node", flow.node, "--output", f"jsonpath={{.status.allocatable.{shown}}}")
-    assert int(allocatable or 0) >= 1, f"{flow.node} has no {settings.resource} to give."
+    allocatable = cluster.client.get(path_of("Node", None, flow.node))["status"]["allocatable"]
+    assert int(allocatable.get(settings.resource, 0)) >= 1, f"{flow.node} has no {settings.resource} to give."
     ids = flow.allocated(settings.resource)
     if ids:  # the pod's status names devices from Kubernetes 1.36 on
         assert len(ids) == 1, f"The kubelet allocated {sorted(ids)}."
 
 
-@check("flow-npu-is-the-given-one", needs=["podresources", "faults"])
+@check(
+    "flow-npu-is-the-given-one",
+    needs=["podresources", "faults"],
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
+)
 def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, settings: Settings) -> None:
     """The NPU that the container opened is the one that the kubelet says it gave, on the node that the pod ran on."""
     opened = {report["npu"] for report in flow.reports}
@@ -59,7 +72,12 @@ def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, se
     assert any("proof" in report for report in flow.reports), "The workload computed nothing on its NPU."
 
 
-@check("flow-npu-released", needs=["podresources"])
+@check(
+    "flow-npu-released",
+    needs=["podresources"],
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "pods/exec: create"],
+)
 def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
     """After the pod's end the kubelet counts no device as its any more."""
     deadline = time.monotonic() + RELEASE_SECONDS
@@ -68,7 +86,11 @@ def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
     assert not held, held
 
 
-@check("flow-training-complete")
+@check(
+    "flow-training-complete",
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
+)
 def test_training_is_complete(flow: DocumentedFlow, record_measurement: Measure) -> None:
     """The log shows a training that ran through every step to its result."""
     training = flow.training
@@ -76,7 +98,11 @@ def test_training_is_complete(flow: DocumentedFlow, record_measurement: Measure)
     record_measurement("steps", float(training.steps_done or 0), "")
 
 
-@check("flow-accuracy")
+@check(
+    "flow-accuracy",
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
+)
 def test_accuracy(flow: DocumentedFlow, settings: Settings, record_measurement: Measure) -> None:
     """The accuracy that the log names, top_1 and top_5, is at least what was asked for."""
     top_1, top_5 = flow.training.top_1, flow.training.top_5
@@ -88,7 +114,11 @@ def test_accuracy(flow: DocumentedFlow, settings: Settings, record_measurement: 
     assert top_5 >= settings.min_top_5, f"top_5 is {top_5:.4f}, less than {settings.min_top_5}."
 
 
-@check("flow-throughput")
+@check(
+    "flow-throughput",
+    source="document",
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
+)
 def test_throughput(flow: DocumentedFlow, settings: Settings, record_measurement: Measure) -> None:
     """The training rate that the log names is at least what was asked for."""
     rate = flow.training.iterations_per_second

@@ -73,10 +73,12 @@ def with_faults(
     given = list(asked)
     if "wrong-device" in kinds:
         given = [every[(every.index(device) + 1) % len(every)] for device in asked]
+    if "same-device" in kinds:
+        given = list(every[:1])
     if "all-devices" in kinds:
         given = list(every)
     response = container_response(config, given)
-    if kinds & {"wrong-device", "all-devices"}:
+    if kinds & {"same-device", "wrong-device", "all-devices"}:
         response.envs.update(environment(config, [device.id for device in asked]))
     if "no-facts" in kinds:
         del response.mounts[:]

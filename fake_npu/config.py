@@ -89,6 +89,9 @@ class Config:
     """Part of the plugin's socket name, so that two plugins of one resource can run side by side in an upgrade."""
     register_attempts: int = 8
     """Tries of one registration that the kubelet refuses, with a pause that doubles from 0.25 s to 10 s."""
+    faults: tuple[str, ...] = ()
+    """Faults that act from the start, each as `CALL KIND` and options as `npuctl fault set` has them, such as
+    `"Register bad-version --calls 1"`; `;` between them in the environment."""
 
     def __post_init__(self) -> None:
         """Check what the types alone do not say.
@@ -217,7 +220,7 @@ def _from_toml(key: str, value: object, hint: object) -> typing.Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if isinstance(hint, types.GenericAlias):
-        if isinstance(value, list) and all(type(item) is int for item in value):
+        if isinstance(value, list) and all(type(item) is hint.__args__[0] for item in value):
             return tuple(value)
     elif isinstance(hint, type) and type(value) is hint:
         return value
@@ -232,13 +235,17 @@ def _from_text(variable: str, text: str, hint: object) -> typing.Any:
     try:
         if hint is int:
             return int(text)
-        if isinstance(hint, types.GenericAlias):
+        if isinstance(hint, types.GenericAlias) and hint.__args__[0] is int:
             return tuple(int(item) for item in text.split(",") if item)
     except ValueError:
         raise ConfigError(f"{variable} = {text!r}: must be {_spoken(hint)}.") from None
+    if isinstance(hint, types.GenericAlias):
+        return tuple(item.strip() for item in text.split(";") if item.strip())
     return Path(text) if hint is Path else text
 
 
 def _spoken(hint: object) -> str:
-    names = {int: "a whole number", bool: "true or false", str: "text", Path: "a path"}
-    return names.get(hint, "whole numbers") if isinstance(hint, type) else "whole numbers"
+    names: dict[object, str] = {int: "a whole number", bool: "true or false", str: "text", Path: "a path"}
+    if isinstance(hint, types.GenericAlias):
+        return "whole numbers" if hint.__args__[0] is int else "a list of texts"
+    return names[hint]

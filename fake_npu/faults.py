@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shlex
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import grpc
 
@@ -22,6 +25,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no-variable": ("the device node is handed over, the variable is not set", ("Allocate",)),
     "no-facts": ("the file of facts is not mounted", ("Allocate",)),
     "garbage": ("success, with a variable that names no device and a node that is none", ("Allocate",)),
+    "same-device": ("every container gets the first device instead of its own", ("Allocate",)),
     "wrong-device": ("the container gets the next device instead of its own", ("Allocate",)),
     "all-devices": ("the container gets every device of the node", ("Allocate",)),
     "unavailable": ("ids that are not available are preferred", ("GetPreferredAllocation",)),
@@ -35,6 +39,12 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "deaf": ("a kubelet.sock that is made anew goes unnoticed", ("Register",)),
 }  # fmt: skip
 """Kind: what happens, and the calls that it fits."""
+
+
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "seconds": float, "code": str, "message": str, "extra": int, "after": int, "calls": int,
+}  # fmt: skip
+"""What else a fault can be told, each with what reads its value."""
 
 
 class FaultError(Exception):
@@ -79,6 +89,27 @@ class Fault:
                 raise FaultError(f"{name} is {value}, less than {low}")
         if not math.isfinite(self.seconds):
             raise FaultError(f"seconds is {self.seconds}, not a number that a clock can count to")
+
+
+def fault_of(text: str) -> Fault:
+    """The fault that `CALL KIND` and options name, as `npuctl fault set` takes them.
+
+    Raises:
+        FaultError: there is no such fault, or an option is not one of its.
+    """
+    try:
+        rpc, kind, *options = shlex.split(text)
+    except ValueError as error:
+        raise FaultError(f"{text!r} is not CALL KIND and options ({error})") from None
+    names = [name.removeprefix("--") for name in options[::2]]
+    if len(options) % 2 or any(name not in OPTIONS for name in names):
+        known = ", ".join(f"--{name}" for name in OPTIONS)
+        raise FaultError(f"the options of {text!r} are not pairs of a name and a value; names are: {known}")
+    try:
+        values = {name: OPTIONS[name](value) for name, value in zip(names, options[1::2], strict=True)}
+    except ValueError as error:
+        raise FaultError(f"an option of {text!r} is not a number ({error})") from None
+    return Fault(rpc, kind, **values)
 
 
 class InjectedError(Exception):

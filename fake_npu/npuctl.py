@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fake_npu.config import EXIT_USAGE, ConfigError, load
+from fake_npu.faults import OPTIONS
 
 EXIT_REFUSED = 1
 """Exit status when the plugin refuses what was asked."""
@@ -37,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"npuctl: {error}", file=sys.stderr)
         return EXIT_USAGE
     if options.command == "podresources":
-        from fake_npu.podresources import listed  # noqa: PLC0415 - grpc takes longer to load than all the rest
+        from fake_npu.podresources import shown  # noqa: PLC0415 - grpc takes longer to load than all the rest
 
-        return listed(config.pod_resources_socket)
+        return shown(config.pod_resources_socket, options.get, options.times)
     try:
         answer = ask(options.socket or config.control_socket, _request(options))
     except (OSError, ValueError) as error:
@@ -89,11 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     fault = faults.add_parser("set", help="npuctl fault set Allocate error --message 'no firmware' --calls 1")
     fault.add_argument("rpc", help="a call, such as Allocate, ListAndWatch or Register")
     fault.add_argument("kind", help="error, delay, hang, empty, ...: docs/fake-npu.md has them all")
-    for option, kind in (("seconds", float), ("code", str), ("message", str), ("extra", int), ("after", int),
-                         ("calls", int)):  # fmt: skip
+    for option, kind in OPTIONS.items():
         fault.add_argument(f"--{option}", type=kind)
     faults.add_parser("clear", help="remove all faults, or those of one call").add_argument("rpc", nargs="?")
-    commands.add_parser("podresources", help="what the kubelet says about who holds which device, as JSON")
+    pods = commands.add_parser("podresources", help="what the kubelet says about who holds which device, as JSON")
+    pods.add_argument("--get", metavar="NAMESPACE/NAME", help="of this pod alone, by the call Get")
+    pods.add_argument("--times", type=int, default=1, help="ask so often without a pause, and count the refusals")
     return parser
 
 
@@ -106,7 +108,7 @@ def _request(options: argparse.Namespace) -> dict[str, object]:
         case "devices", "remove":
             return {"command": "remove", "devices": options.devices}
         case "fault", "set":
-            keys = ("rpc", "kind", "seconds", "code", "message", "extra", "after", "calls")
+            keys = ("rpc", "kind", *OPTIONS)
             fault = {key: getattr(options, key) for key in keys if getattr(options, key) is not None}
             return {"command": "fault", "fault": fault}
         case "fault", "clear":

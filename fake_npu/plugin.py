@@ -18,7 +18,7 @@ from asyncinotify import Inotify, Mask
 from fake_npu import cdi, events
 from fake_npu.config import EXIT_USAGE, Config, ConfigError, load
 from fake_npu.control import Control, listening
-from fake_npu.faults import Faults
+from fake_npu.faults import FaultError, Faults, fault_of
 from fake_npu.inventory import Health, Inventory, InventoryError
 from fake_npu.metrics import Metrics, served
 from fake_npu.registration import Registrar, RegistrationError
@@ -34,12 +34,15 @@ def run(environment: dict[str, str]) -> int:
     os.umask(0o077)  # its sockets are for root alone
     try:
         config = load(environment)
-    except ConfigError as error:
+        faults = Faults()
+        for text in config.faults:
+            faults.set(fault_of(text))
+    except (ConfigError, FaultError) as error:
         events.error("config-refused", reason=str(error))
         return EXIT_USAGE
     status = 0
     try:
-        asyncio.run(_plugin(config))
+        asyncio.run(_plugin(config, faults))
     except* (RegistrationError, InventoryError, OSError) as group:
         for leaf in _leaves(group):
             events.error("plugin-failed", reason=str(leaf))
@@ -47,7 +50,7 @@ def run(environment: dict[str, str]) -> int:
     return status
 
 
-async def _plugin(config: Config) -> None:
+async def _plugin(config: Config, faults: Faults) -> None:
     """Serve until a signal comes.
 
     Raises:
@@ -55,7 +58,7 @@ async def _plugin(config: Config) -> None:
         InventoryError: the stored state cannot be read.
         OSError: a socket, port or folder cannot be used.
     """
-    inventory, faults, metrics = Inventory(config), Faults(), Metrics()
+    inventory, metrics = Inventory(config), Metrics()
     servicer = Servicer(config, inventory, faults, metrics)
     registrar = Registrar(config, servicer)
 

@@ -1,4 +1,4 @@
-"""The catalogue: every check that there is, as `npu-e2e catalogue --json` prints it."""
+"""The catalogue: every check that there is, as `npu-e2e catalogue --format json` prints it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from gate.results import Level
 CATALOGUE = "catalogue.json"
 """Its name in a results folder."""
 ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-REMEDY = "Make it anew with `npu-e2e catalogue --json`."
+FORMAT = 1
+REMEDY = "Make it anew with `npu-e2e catalogue --format json`."
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ def catalogue_of(raw: bytes, file: Path) -> Catalogue:
         UnreadableError: as for `read_catalogue`.
     """
     content = parse(raw, file)
-    if not isinstance(content, list) or not content:
-        raise UnreadableError(f"{shown(file)} is not a list of checks.", REMEDY)
+    checks = content.get("checks") if isinstance(content, dict) and content.get("format") == FORMAT else None
+    if not isinstance(checks, list) or not checks:
+        raise UnreadableError(f"{shown(file)} is not a list of checks in format {FORMAT}.", REMEDY)
     entries: dict[str, Entry] = {}
-    for number, one in enumerate(content):
+    for number, one in enumerate(checks):
         entry = _entry(one)
         if entry is None:
             raise UnreadableError(f"{shown(file)} holds at {number} what is no check: {shown(one, 120)}.", REMEDY)

@@ -46,7 +46,7 @@ def decision_of(arguments: argparse.Namespace) -> Decision:
     folders, baseline = _folders(arguments.results), _folders(arguments.baseline)
     catalogue = Path(arguments.catalogue) if arguments.catalogue else None
     if catalogue and not catalogue.is_file():
-        raise NotAFolderError(f"{catalogue} is no file.", "Name what `npu-e2e catalogue --json` printed.")
+        raise NotAFolderError(f"{catalogue} is no file.", "Name what `npu-e2e catalogue --format json` printed.")
     return decide(folders, policy, now=time.time(), baseline=baseline, catalogue=catalogue)
 
 

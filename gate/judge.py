@@ -41,7 +41,7 @@ def decide(
         policy: what it must show.
         now: seconds since the epoch; decides which waivers count.
         baseline: results of the accepted release.
-        catalogue: what `npu-e2e catalogue --json` printed; the one that the first run kept when None.
+        catalogue: what `npu-e2e catalogue --format json` printed; the one that the first run kept when None.
     """
     findings: list[Finding] = []
     runs = _read(folders, findings)
@@ -97,7 +97,7 @@ def _read(folders: Iterable[Path], findings: list[Finding]) -> list[Results]:
 
 def _catalogue(file: Path | None, runs: Sequence[Results], findings: list[Finding]) -> Catalogue:
     """The catalogue; one made from the runs themselves, so that failures are told, when there is none to be had."""
-    remedy = "Give what `npu-e2e catalogue --json` printed with `--catalogue`."
+    remedy = "Give what `npu-e2e catalogue --format json` printed with `--catalogue`."
     if file is not None:
         try:
             return read_catalogue(file)

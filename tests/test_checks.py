@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.checks import CAPABILITIES, ID, Check, check, check_of, missing_capabilities, require_declared
+from fixtures.checks import CAPABILITIES, ID, Check, Profile, check, check_of, missing_capabilities, require_declared
 from fixtures.options import PROFILES
 
 pytest_plugins = ["pytester"]
@@ -17,7 +17,15 @@ SUITE = '''
 import pytest
 from fixtures.checks import check
 
-@check("alloc-exclusive", profile="conformance", level="should", needs=["registry", "faults"])
+@check(
+    "alloc-exclusive",
+    profile="conformance",
+    level="should",
+    needs=["registry", "faults"],
+    source="k8s 1.37.2 devicemanager/manager.go:581",
+    defects=["same-device-twice", "leaks-devices"],
+    verbs=["pods: create get", "nodes/status: patch", "deployments.apps/scale: update"],
+)
 def test_two_pods():
     """Two pods get different NPUs.
 
@@ -34,15 +42,35 @@ def test_a_check_says_what_it_proves(pytester: pytest.Pytester) -> None:
     first, second = pytester.getitems(SUITE)
     declared = check_of(first)
     claim = "Two pods get different NPUs."
-    assert declared == Check("alloc-exclusive", "should", claim, "conformance", ("faults", "registry"))
+    assert declared == Check(
+        id="alloc-exclusive",
+        level="should",
+        claim=claim,
+        profile="conformance",
+        needs=("faults", "registry"),
+        source="k8s 1.37.2 devicemanager/manager.go:581",
+        defects=("leaks-devices", "same-device-twice"),
+        verbs=("deployments.apps/scale: update", "nodes/status: patch", "pods: create get"),
+    )
     assert check_of(second) == Check("alloc-one", "must", "A pod gets its NPU.", "documented", ())
     require_declared([first, second], pytester.path)
 
 
-def test_profiles_are_nested() -> None:
-    for number, profile in enumerate(PROFILES):
-        declared = Check("a", "must", "B.", profile)  # type: ignore[arg-type]
-        assert [declared.is_in(chosen) for chosen in PROFILES] == [place >= number for place in range(len(PROFILES))]
+@pytest.mark.parametrize(
+    ("profile", "run_by"),
+    [
+        ("documented", {"documented", "conformance", "release"}),
+        ("conformance", {"conformance", "release"}),
+        ("slow", {"slow", "release"}),
+    ],
+)
+def test_a_profile_of_a_run_holds_the_checks_of_some_profiles(profile: Profile, run_by: set[str]) -> None:
+    declared = Check("a", "must", "B.", profile)
+    assert {chosen for chosen in PROFILES if declared.is_in(chosen)} == run_by
+
+
+def test_every_check_is_run_by_some_profile_and_all_by_the_release() -> None:
+    assert set().union(*PROFILES.values()) == PROFILES["release"] == set(get_args(Profile))
 
 
 @pytest.mark.parametrize(
@@ -56,9 +84,20 @@ def test_profiles_are_nested() -> None:
         ("a", "  \n\n", {}, "makes no claim: give it a docstring"),
         ("a", "No full stop", {}, "does not end with a full stop"),
         ("a", "A.", {"level": "may"}, "has the level 'may', which is not one of must, should."),
-        ("a", "A.", {"profile": "all"}, "has the profile 'all', which is not one of documented, conformance."),
+        ("a", "A.", {"profile": "all"}, "has the profile 'all', which is not one of documented, conformance, slow."),
+        ("a", "A.", {"profile": "release"}, "has the profile 'release', which is not one of documented, "),
         ("a", "A.", {"needs": ["faults", "gold"]}, "needs gold: not among cloud, "),
         ("a", "A.", {"needs": "faults"}, "needs the text 'faults': give a collection of words."),
+        ("a", "A.", {"defects": "leaks"}, "has the text 'leaks' for defects: give a collection of names."),
+        ("a", "A.", {"defects": ["leaks", "Leaks"]}, "has the defect 'Leaks', which is not lower-case words"),
+        ("a", "A.", {"verbs": "pods: get"}, "has the text 'pods: get' for verbs: give a collection of texts"),
+        ("a", "A.", {"verbs": ["pods"]}, "has the verbs 'pods', which is not RESOURCE[.GROUP][/SUBRESOURCE]: VERB…."),
+        ("a", "A.", {"verbs": ["Pods: get"]}, "has the verbs 'Pods: get', which is not RESOURCE"),
+        ("a", "A.", {"verbs": ["pods/: get"]}, "has the verbs 'pods/: get', which is not RESOURCE"),
+        ("a", "A.", {"verbs": ["pods: "]}, "has the verbs 'pods: ': '' is not among get, list, "),
+        ("a", "A.", {"verbs": ["pods: get, list"]}, "has the verbs 'pods: get, list': 'get,' is not among get, list, "),
+        ("a", "A.", {"verbs": ["pods: get get"]}, "has the verbs 'pods: get get', which says something twice."),
+        ("a", "A.", {"verbs": ["pods: get", "pods: list"]}, "has the verbs 'pods: list', which says something twice."),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_a_sentence(

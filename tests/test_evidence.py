@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def server() -> Iterator[ApiServer]:
     found["metadata"]["managedFields"] = [{"manager": "kubectl"}]
     found["spec"]["containers"][0]["env"] = [{"name": "X_TOKEN", "value": "other"}, {"name": "Y", "value": SECRET}]
     with serving() as plain:
-        plain.on(f"GET {PODS}/a", found)
+        plain.on(f"GET {PODS}", listed("1", found))
         node = {"kind": "Node", "metadata": {"name": "n1"}, "status": {"allocatable": {"aliyun.com/npu": "4"}}}
         plain.on("GET /api/v1/nodes/n1", node)
         events = [of_pod("a", "2026-01-01T00:00:02Z"), of_pod("a", "2026-01-01T00:00:01Z", eventTime=None)]
@@ -60,14 +60,18 @@ def client(server: ApiServer, tmp_path: Path) -> Iterator[Client]:
 
 
 def collected(client: Client, folder: Path, **more: Any) -> list[str]:
-    options: dict[str, Any] = {"namespace": "default", "pods": ["a"], "more": {}, "secrets": [SECRET]}
+    options: dict[str, Any] = {"namespace": "default", "more": lambda _: {}, "secrets": [SECRET]}
     return collect(client, folder, **{**options, **more})
 
 
 def test_what_a_person_needs_is_kept_for_its_owner(server: ApiServer, client: Client, tmp_path: Path) -> None:
     folder = tmp_path / "evidence" / "check"
     in_base64 = base64.b64encode(SECRET.encode()).decode()
-    names = collected(client, folder, more={"plugin.log": lambda: f"allocated npu-0 {in_base64}\n"})
+
+    def more(nodes: list[str]) -> dict[str, Callable[[], str]]:
+        return {f"plugin-{node}.log": lambda: f"allocated npu-0 {in_base64}\n" for node in nodes}
+
+    names = collected(client, folder, more=more)
     assert names == [
         "pod-a.yaml",
         "node-n1.yaml",
@@ -75,7 +79,7 @@ def test_what_a_person_needs_is_kept_for_its_owner(server: ApiServer, client: Cl
         "pod-a.driver.log",
         "pod-a.main.log",
         "pod-a.main.previous.log",
-        "plugin.log",
+        "plugin-n1.log",
     ]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -112,11 +116,10 @@ def test_what_cannot_be_had_is_listed_and_the_rest_is_kept(server: ApiServer, cl
         raise HarnessError(f"The kubelet's log with {SECRET} is not to be had.", "Look there.")
 
     more = {"plugin.log": unreadable, "kubelet.log": refused, "../x.log": lambda: "", "last.log": lambda: "there\n"}
-    names = collected(client, tmp_path / "e", pods=["a", "gone"], more=more)
+    names = collected(client, tmp_path / "e", more=lambda _: more)
     assert names == ["pod-a.yaml", "events.txt", "last.log", "not-collected.txt"]
     said = (tmp_path / "e" / "not-collected.txt").read_text().splitlines()
     wanted = [
-        ("pod-gone.yaml", "404"),
         ("node-n1.yaml", "nodes is forbidden"),
         ("pod-a.driver.log", "is waiting to start"),
         ("pod-a.main.log", "is waiting to start"),
@@ -135,12 +138,29 @@ def test_what_cannot_be_had_is_listed_and_the_rest_is_kept(server: ApiServer, cl
 def test_a_cluster_that_is_away_leaves_what_comes_another_way(
     server: ApiServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.on(f"GET {PODS}/a", Answer(status=0))
+    server.on(f"GET {PODS}", Answer(status=0))
     server.on("GET /api/v1/namespaces/default/events", Answer(pieces=[b"{"], then="hold"))
     monkeypatch.setattr(evidence, "REQUEST_SECONDS", 0.2)
-    names = collected(client, tmp_path / "e", more={"kubelet.log": lambda: "there\n"})
+    names = collected(client, tmp_path / "e", more=lambda _: {"kubelet.log": lambda: "there\n"})
     assert names == ["kubelet.log", "not-collected.txt"]
     assert (tmp_path / "e" / "not-collected.txt").read_text().count("does not answer") == 2
+
+
+def test_a_namespace_without_pods_is_said_to_have_none(server: ApiServer, client: Client, tmp_path: Path) -> None:
+    server.on(f"GET {PODS}", listed("1"))
+    assert collected(client, tmp_path / "e") == ["events.txt", "not-collected.txt"]
+    assert "there was none in default" in (tmp_path / "e" / "not-collected.txt").read_text()
+
+
+def test_of_many_pods_those_that_did_not_succeed_are_kept(
+    server: ApiServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MOST_PODS", 2)
+    phases = {"a": "Succeeded", "b": "Failed", "c": "Succeeded", "d": "Pending"}
+    server.on(f"GET {PODS}", listed("1", *(pod(name, phase) for name, phase in phases.items())))
+    names = collected(client, tmp_path / "e")
+    assert [name for name in names if name.startswith("pod-")] == ["pod-b.yaml", "pod-d.yaml"]
+    assert "2 of the 4 in default" in (tmp_path / "e" / "not-collected.txt").read_text()
 
 
 def test_a_long_log_keeps_its_end_and_says_what_was_cut(
@@ -205,7 +225,7 @@ def test_a_log_that_breaks_off_or_goes_on_is_kept_as_far_as_it_came(
 
 def test_what_does_not_fit_is_dropped_and_listed(client: Client, tmp_path: Path) -> None:
     more = {"big.log": lambda: "x" * 5000, "small.log": lambda: "there\n"}
-    names = collected(client, tmp_path / "e", more=more, total_bytes=4000)
+    names = collected(client, tmp_path / "e", more=lambda _: more, total_bytes=4000)
     assert "big.log" not in names
     assert "small.log" in names
     assert "big.log: its 5000 bytes did not fit" in (tmp_path / "e" / "not-collected.txt").read_text()
@@ -235,6 +255,6 @@ def test_an_interrupt_goes_on_and_what_is_missing_is_still_listed(client: Client
         return ""
 
     with pytest.raises(KeyboardInterrupt):
-        collected(client, tmp_path / "e", more={"one.log": unreadable, "two.log": interrupted})
+        collected(client, tmp_path / "e", more=lambda _: {"one.log": unreadable, "two.log": interrupted})
     assert (tmp_path / "e" / "not-collected.txt").read_text() == "one.log: Input/output error\n"
     assert (tmp_path / "e" / "pod-a.yaml").exists()

@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateworld import (
+    CLOUD,
+    NOW,
+    POLICY,
+    catalogue,
+    catalogue_of,
+    check,
+    codes,
+    judged,
+    keep,
+    of,
+    policy,
+    results,
+    write,
+)
 
 from fixtures.cli import main
 from gate.decision import Decision
 from gate.judge import decide
 from gate.screen import ROWS, screen_lines
-from tests.gateworld import CLOUD, NOW, POLICY, catalogue, check, codes, judged, keep, of, policy, results, write
 
 Content = dict[str, Any]
 
@@ -443,7 +457,7 @@ def test_results_of_format_1_are_read_and_never_pass_a_gate(tmp_path: Path) -> N
     folder = tmp_path / "old"
     folder.mkdir()
     (folder / "results.json").write_text(json.dumps(old))
-    (tmp_path / "catalogue.json").write_text(json.dumps(catalogue()))
+    (tmp_path / "catalogue.json").write_text(json.dumps(catalogue_of(catalogue())))
     decision = decide([folder], policy(tmp_path), now=NOW, catalogue=tmp_path / "catalogue.json")
     assert decision.results[0].format == 1
     assert {one.metric: one.result for one in decision.statistics} == {"top_1": "pass", "top_5": "pass"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.process import ProgramError, ProgramsEndedError, run
+from fixtures.process import ProgramError, ProgramsEndedError, followed, run
 from fixtures.sidebyside import side_by_side
 
 
@@ -133,3 +133,56 @@ def test_an_interrupt_ends_the_programs_of_every_thread_and_lets_no_other_start(
     assert not after.exists()
     assert gone(grandchild(file))
     assert run(["echo", "again"]) == "again\n"
+
+
+TALKER = "import sys, time; print('one'); print('two', file=sys.stderr, end='', flush=True); time.sleep(60)"
+
+
+def test_lines_are_seen_while_the_program_runs_and_it_is_ended_with_the_block() -> None:
+    began = time.monotonic()
+    with followed([sys.executable, "-u", "-c", TALKER], seconds=30) as program:
+        assert next(program.lines()) == "one"
+    assert time.monotonic() - began < 10
+    assert program.process.returncode == -signal.SIGTERM
+
+
+def test_lines_end_at_the_deadline_with_what_was_said_last() -> None:
+    with followed([sys.executable, "-u", "-c", TALKER], seconds=1) as program:
+        assert list(program.lines()) == ["one", "two"]
+        with pytest.raises(ProgramError, match="did not end in its time:\n    one\n    two"):
+            program.success("Wait longer.")
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_lines_end_with_the_program_and_its_status_is_known(status: int) -> None:
+    with followed([sys.executable, "-c", f"print('one'); exit({status})"], seconds=30) as program:
+        assert list(program.lines()) == ["one"]
+        if status == 0:
+            program.success("Nothing to do.")
+        else:
+            with pytest.raises(ProgramError, match="failed with status 3:\n    one"):
+                program.success("Do the other thing.")
+
+
+def test_a_program_to_follow_that_is_not_there_is_named() -> None:
+    with pytest.raises(ProgramError, match="could not be started"), followed(["/no/such"], seconds=1):
+        pass
+
+
+def test_a_program_followed_in_another_thread_ends_when_the_work_is_given_up() -> None:
+    begun = threading.Event()
+
+    def follow() -> None:
+        with followed([sys.executable, "-u", "-c", TALKER], seconds=60) as program:
+            for _ in program.lines():
+                begun.set()
+            program.success("Nothing to do.")
+
+    def fail() -> None:
+        assert begun.wait(30)
+        raise ValueError("the other piece")
+
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="the other piece"):
+        side_by_side({"follow": follow, "fail": fail})
+    assert time.monotonic() - began < 20

@@ -73,7 +73,9 @@ def collectors(pytestconfig):
         return ["pod.yaml"]
     def says_why(identity, folder): raise HarnessError("The log is gone.", "Nothing.")
     def is_wrong(identity, folder): return {}["x"]
-    pytestconfig.stash[EVIDENCE_COLLECTORS] += [collect, says_why, is_wrong]
+    def of_others(identity, folder): return ["others.yaml"]
+    pytestconfig.stash[EVIDENCE_COLLECTORS] += [("collectors", each) for each in (collect, says_why, is_wrong)]
+    pytestconfig.stash[EVIDENCE_COLLECTORS].append(("a_fixture_of_others", of_others))
 
 @pytest.fixture
 def broken(): blames_harness()

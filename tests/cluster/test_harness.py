@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from fixtures.engine import private
+from fixtures.engine.container import found_engine
 from fixtures.errors import ExitCode
-from fixtures.targets.kind import clusters_folder
+from fixtures.targets.kind import LABEL, clusters_folder
 
 NAME = "npu-e2e-test"
 ROOT = Path(__file__).parents[2]
@@ -105,7 +107,11 @@ def test_too_low_an_accuracy_fails_and_says_which(first: Ran, tmp_path: Path) ->
     assert failed == ["flow-accuracy"]
     assert "less than 0.9999" in strict.shown
     evidence = {path.name for path in (strict.folder / "evidence" / "flow-accuracy").iterdir()}
-    assert {"pod.yaml", "pod.log", "events.txt", "nodes.txt", "device-plugin.log", "kubelet.log"} <= evidence
+    of_pod = {"pod-test-npu-pod.yaml", "pod-test-npu-pod.resnet50-npu.log", "events.txt", "device-plugin.log"}
+    assert of_pod <= evidence
+    for worker in (name for name in evidence if name.startswith("node-")):
+        assert f"kubelet-{worker.removeprefix('node-').removesuffix('.yaml')}.log" in evidence
+    assert len(evidence) == len(of_pod) + 2
 
 
 def test_an_image_that_is_not_there_fails_with_its_name(first: Ran, tmp_path: Path) -> None:
@@ -116,7 +122,7 @@ def test_an_image_that_is_not_there_fails_with_its_name(first: Ran, tmp_path: Pa
     assert "127.0.0.1:1/no/such:image" in missing.shown
     for name, outcome in missing.outcomes.items():  # the pod is there until the last check's evidence is
         if outcome == "failed":
-            pod = (missing.folder / "evidence" / name / "pod.yaml").read_text()
+            pod = (missing.folder / "evidence" / name / "pod-test-npu-pod.yaml").read_text()
             assert "deletionTimestamp" not in pod
 
 
@@ -157,3 +163,12 @@ def test_it_is_only_read_when_a_run_is_ended(kubeconfig: Path, tmp_path: Path, n
     assert state_of(kubeconfig) == before
     ended = json.loads((folder / "results.json").read_text())
     assert ended["verdict"]["result"] != "pass"
+
+
+def test_a_node_is_not_taken_for_a_container_in_which_an_image_is_made(first: Ran) -> None:
+    assert first.status == 0, first.shown
+    engine = private.running_engine() or found_engine()
+    assert engine is not None
+    nodes = engine.containers(f"{LABEL}={NAME}")
+    assert nodes
+    assert not set(nodes) & set(engine.build_containers())

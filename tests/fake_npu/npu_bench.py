@@ -266,12 +266,12 @@ def settings(folder: Path, **changes: object) -> Config:
 def variables(config: Config) -> dict[str, str]:
     """This configuration as environment variables."""
 
-    def text(value: object) -> str:
+    def text(key: str, value: object) -> str:
         if isinstance(value, bool):
             return str(value).lower()
-        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        return (";" if key == "faults" else ",").join(map(str, value)) if isinstance(value, tuple) else str(value)
 
-    return {f"FAKE_NPU_{key.upper()}": text(value) for key, value in vars(config).items()}
+    return {f"FAKE_NPU_{key.upper()}": text(key, value) for key, value in vars(config).items()}
 
 
 def plug_in(config: Config, *indices: int) -> None:

@@ -57,6 +57,7 @@ configs = st.builds(
     node_name=st.sampled_from(["worker", "node-1.example.org"]),
     instance=st.from_regex(r"[a-z0-9-]{0,12}", fullmatch=True),
     register_attempts=st.integers(1, 100),
+    faults=st.lists(st.sampled_from(["Register deaf", "Allocate error --message 'a b'"]), max_size=3).map(tuple),
 )
 
 

@@ -28,7 +28,7 @@ from npu_bench import (
 
 from fake_npu.api import deviceplugin_pb2 as pb
 from fake_npu.api.deviceplugin_pb2_grpc import DevicePluginStub
-from fake_npu.faults import KINDS, RPCS, Fault, FaultError
+from fake_npu.faults import KINDS, RPCS, Fault, FaultError, fault_of
 
 pytest_plugins = ["npu_fixtures"]
 
@@ -183,6 +183,10 @@ def wrong_device(node: Node, _: str) -> None:
     assert handed(given(node, "wrong-device", "npu2"))[:2] == ("npu2", ["/dev/npu0"])
 
 
+def same_device(node: Node, _: str) -> None:
+    assert handed(given(node, "same-device", "npu2")) == ("npu2", ["/dev/npu0"], ["/run/npu/npu0.json"])
+
+
 def all_devices(node: Node, _: str) -> None:
     assert handed(given(node, "all-devices"))[:2] == ("npu0", ["/dev/npu0", "/dev/npu1", "/dev/npu2"])
 
@@ -311,6 +315,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("no-variable", "Allocate"): no_variable,
     ("no-facts", "Allocate"): no_facts,
     ("garbage", "Allocate"): garbage,
+    ("same-device", "Allocate"): same_device,
     ("wrong-device", "Allocate"): wrong_device,
     ("all-devices", "Allocate"): all_devices,
     ("unavailable", "GetPreferredAllocation"): unavailable,
@@ -377,3 +382,37 @@ def test_a_fault_that_cannot_be_is_refused(wrong: dict[str, Any], sentence: str)
     with pytest.raises(FaultError) as caught:
         Fault(**{"rpc": "Allocate", "kind": "error", **wrong})
     assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("Register bad-version", Fault("Register", "bad-version")),
+        (
+            "Allocate error --message 'no firmware' --calls 1",
+            Fault("Allocate", "error", message="no firmware", calls=1),
+        ),
+        ("ListAndWatch pad --extra 2 --after 1", Fault("ListAndWatch", "pad", extra=2, after=1)),
+        ("Allocate delay --seconds 0.5", Fault("Allocate", "delay", seconds=0.5)),
+    ],
+)
+def test_a_fault_is_read_from_its_words(text: str, fault: Fault) -> None:
+    assert fault_of(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "'' is not CALL KIND and options"),
+        ("Allocate", "'Allocate' is not CALL KIND and options"),
+        ("Allocate 'error", "is not CALL KIND and options (No closing quotation)"),
+        ("Allocate error --calls", "not pairs of a name and a value; names are: --seconds"),
+        ("Allocate error --colour red", "not pairs of a name and a value; names are: --seconds"),
+        ("Allocate error --calls many", "an option of 'Allocate error --calls many' is not a number"),
+        ("Allocate nothing", "no fault 'nothing' for Allocate"),
+    ],
+)
+def test_words_that_name_no_fault_are_refused(text: str, sentence: str) -> None:
+    with pytest.raises(FaultError) as caught:
+        fault_of(text)
+    assert sentence in str(caught.value)

@@ -113,7 +113,9 @@ def test_it_is_a_program() -> None:
 
 
 class PodResources(PodResourcesListerServicer):
-    """The kubelet's account of one pod that holds npu0."""
+    """The kubelet's account of one pod that holds npu0; every third Get is refused."""
+
+    asked = 0
 
     def List(self, _: pb.ListPodResourcesRequest, __: grpc.ServicerContext) -> pb.ListPodResourcesResponse:  # noqa: N802
         response = pb.ListPodResourcesResponse()
@@ -128,25 +130,45 @@ class PodResources(PodResourcesListerServicer):
         response.devices.add(resource_name=RESOURCE, device_ids=["npu0", "npu1"])
         return response
 
-    def Get(self, _: pb.GetPodResourcesRequest, context: grpc.ServicerContext) -> pb.GetPodResourcesResponse:  # noqa: N802
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not asked for")
-        return pb.GetPodResourcesResponse()
+    def Get(self, request: pb.GetPodResourcesRequest, context: grpc.ServicerContext) -> pb.GetPodResourcesResponse:  # noqa: N802
+        self.asked += 1
+        if (request.pod_namespace, request.pod_name) != ("default", "pod") or self.asked % 3 == 0:
+            context.abort(grpc.StatusCode.UNKNOWN, f"pod {request.pod_name} refused")
+        return pb.GetPodResourcesResponse(
+            pod_resources=self.List(pb.ListPodResourcesRequest(), context).pod_resources[0]
+        )
 
 
-def test_podresources_are_the_kubelets_own_account(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def kubelet(config: Config) -> Iterator[None]:
     with futures.ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
         add_PodResourcesListerServicer_to_server(PodResources(), server)
         server.add_insecure_port(f"unix:{config.pod_resources_socket}")
         server.start()
-        try:
-            assert npuctl.main(["podresources"]) == 0
-        finally:
-            server.stop(None).wait()
+        yield
+        server.stop(None).wait()
+
+
+def test_podresources_are_the_kubelets_own_account(kubelet: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert npuctl.main(["podresources"]) == 0
     shown = json.loads(capsys.readouterr().out)
     (pod,) = shown["pods"]["pod_resources"]
     assert pod["containers"][0]["devices"] == [{"resource_name": RESOURCE, "device_ids": ["npu0"]}]
     assert shown["allocatable"]["devices"][0]["device_ids"] == ["npu0", "npu1"]
+
+
+def test_podresources_of_one_pod_are_asked_for_alone(kubelet: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert npuctl.main(["podresources", "--get", "default/pod"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["pod"]["pod_resources"]["containers"][0]["devices"][0]["device_ids"] == ["npu0"]
+    assert npuctl.main(["podresources", "--get", "default/other"]) == 2
+    assert "UNKNOWN pod other refused" in capsys.readouterr().err
+
+
+def test_refusals_are_counted_by_their_reason(kubelet: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert npuctl.main(["podresources", "--get", "default/pod", "--times", "7"]) == 0
+    assert json.loads(capsys.readouterr().out)["refused"] == {"UNKNOWN pod pod refused": 2}
 
 
 def test_podresources_without_a_kubelet_are_one_line_and_status_2(

@@ -58,6 +58,18 @@ def test_a_wrong_configuration_is_one_line_and_status_5(folder: Path) -> None:
         assert "unknown key 'cuont'; known are" in line["reason"]
 
 
+def test_a_fault_of_the_configuration_acts_from_the_first_call_on(folder: Path, kubelet: Kubelet) -> None:
+    with plugin(settings(folder, faults=("Register error --message 'not yet' --calls 1",))) as program:
+        assert program.until("register-refused")["answer"] == "not yet"
+        program.until("registered")
+
+
+def test_a_fault_that_cannot_be_is_a_wrong_configuration(folder: Path) -> None:
+    with plugin(settings(folder, faults=("Allocate nothing",))) as program:
+        assert program.wait() == 5
+    assert "no fault 'nothing' for Allocate" in program.until("config-refused")["reason"]
+
+
 def test_a_port_that_is_taken_is_status_1(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         program = Program.start("fake_npu.plugin", settings(folder, http_port=taken.getsockname()[1]))

@@ -1,0 +1,115 @@
+"""NPUs that checks take and give back: never more than there are, first come first served, freed by a death too."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from contextlib import AbstractContextManager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from fixtures.shares import node_taken, npus_taken
+
+CAPACITY = {"one": 2, "two": 2}
+
+
+def taken(folder: Path, **wanted: int) -> AbstractContextManager[None]:
+    return npus_taken(folder, wanted, CAPACITY)
+
+
+class Asker:
+    """Takes in a thread of its own; `has` is set once it has what it wants."""
+
+    def __init__(self, share: AbstractContextManager[None]) -> None:
+        self.has, self.enough = threading.Event(), threading.Event()
+
+        def ask() -> None:
+            with share:
+                self.has.set()
+                assert self.enough.wait(30)
+
+        self.thread = threading.Thread(target=ask, daemon=True)
+        self.thread.start()
+
+    def end(self) -> None:
+        self.enough.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def test_a_node_gives_no_more_npus_than_it_has(tmp_path: Path) -> None:
+    with taken(tmp_path, one=1), taken(tmp_path, one=1):
+        third = Asker(taken(tmp_path, one=1))
+        assert not third.has.wait(0.3)
+        with taken(tmp_path, two=2):
+            pass
+    began = time.monotonic()
+    assert third.has.wait(30)
+    assert time.monotonic() - began < 0.9  # told, and not only found at the next look
+    third.end()
+
+
+def test_who_came_first_is_served_first(tmp_path: Path) -> None:
+    with taken(tmp_path, one=1):
+        both = Asker(taken(tmp_path, one=2))
+        assert not both.has.wait(0.2)
+        single = Asker(taken(tmp_path, one=1))  # there is one free, and it is meant for who came before
+        assert not single.has.wait(0.3)
+    assert both.has.wait(30)
+    assert not single.has.wait(0.2)
+    both.end()
+    assert single.has.wait(30)
+    single.end()
+
+
+def test_a_whole_node_waits_for_its_npus_and_they_for_it(tmp_path: Path) -> None:
+    with taken(tmp_path, one=1):
+        whole = Asker(node_taken(tmp_path, "one"))
+        assert not whole.has.wait(0.2)
+        late = Asker(taken(tmp_path, one=1))
+        assert not late.has.wait(0.2)
+    assert whole.has.wait(30)
+    assert not late.has.wait(0.2)
+    whole.end()
+    assert late.has.wait(30)
+    late.end()
+
+
+def test_takers_of_several_nodes_do_not_block_one_another_for_ever(tmp_path: Path) -> None:
+    askers = [Asker(taken(tmp_path, **wanted)) for wanted in ({"one": 2, "two": 1}, {"two": 2, "one": 1}) * 5]
+    for asker in askers:
+        asker.enough.set()
+    for asker in askers:
+        asker.end()
+        assert asker.has.is_set()
+
+
+def _hold(folder: Path, told: Connection) -> None:
+    with taken(folder, one=2):
+        told.send("mine")
+        time.sleep(60)
+
+
+def test_what_a_killed_process_held_is_free_again(tmp_path: Path) -> None:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(tmp_path, there))
+    process.start()
+    assert here.poll(30)
+    waiting = Asker(taken(tmp_path, one=2))
+    assert not waiting.has.wait(0.2)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    assert waiting.has.wait(10)
+    waiting.end()
+
+
+def test_more_than_a_node_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one has 2 NPUs, and 3 are wanted"), taken(tmp_path, one=3):
+        pass
+    with pytest.raises(ValueError, match="three has 0"), npus_taken(tmp_path, {"three": 1}, CAPACITY):
+        pass
