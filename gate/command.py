@@ -11,24 +11,46 @@ from pathlib import Path
 
 from fixtures.errors import ExitCode, HarnessError
 from gate.decision import Decision
+from gate.jsonfile import shown
 from gate.judge import decide
+from gate.layout import REPORT
 from gate.policy import policy_file, read_policy
 from gate.policyrules import PolicyError
+from gate.printing import print_lines
 from gate.screen import screen_lines
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judge, print, and return the exit code of the decision, or USAGE."""
+    """Judge, print, write what is asked for, and return the exit code of the decision, or USAGE.
+
+    Raises:
+        HarnessError: what was asked for cannot be written or signed, so that there is no pass to be had.
+    """
+    if arguments.key and not arguments.output:
+        print("There is no place for a signed statement.\nName a folder with --output.", file=sys.stderr)
+        return ExitCode.USAGE
     try:
         decision = decision_of(arguments)
     except (PolicyError, NotAFolderError) as error:
         print(f"{error.cause}\n{error.remedy}", file=sys.stderr)
         return ExitCode.USAGE
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    letters = sys.stdout.encoding or "utf-8"
-    for line in screen_lines(decision, width):
-        print(line.encode(letters, "replace").decode(letters))
+    print_lines(screen_lines(decision, width))
+    if arguments.output:
+        _write(decision, Path(arguments.output), Path(arguments.key) if arguments.key else None)
     return decision.exit_code
+
+
+def _write(decision: Decision, folder: Path, key: Path | None) -> None:
+    from gate.outputs import write_outputs  # noqa: PLC0415 - draws charts, which takes a second to load
+
+    try:
+        statement = write_outputs(decision, folder, key)
+    except OSError as error:
+        reason = f"{shown(error.filename or folder)} cannot be written ({error.strerror})"
+        raise HarnessError(f"{reason}.", "Name another folder with `--output`.") from error
+    signed = f", signed in {statement}" if statement else ", not signed: give `--key`"
+    print_lines([shown(f"report     {folder / REPORT}{signed}", 2000)])
 
 
 class NotAFolderError(HarnessError):

@@ -11,6 +11,7 @@ from fixtures.errors import ExitCode, HarnessError
 from fixtures.resultsfolder import write_whole
 from gate.compare import WORSE
 from gate.jsonfile import shown
+from gate.printing import print_lines
 from gate.releases import TIME, History, Track, history_of, read_release, slower
 
 FLAKY = "flaky"
@@ -34,8 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("There is nothing to compare.\nName two folders or more, and a --slow-wait above 1.", file=sys.stderr)
         return ExitCode.USAGE
     history = history_of([read_release(Path(folder)) for folder in arguments.folders], arguments.slow_wait)
-    for line in lines(history, blocks, arguments.slow_wait):
-        print(line)
+    print_lines(lines(history, blocks, arguments.slow_wait))
     if arguments.html:
         from gate.report.history import html  # noqa: PLC0415 - draws charts, which takes a second to load
 

@@ -88,7 +88,7 @@ def statement_of(decision: Decision, files: Sequence[Kept]) -> dict[str, Any]:
     if not decision.catalogue.sha256:
         raise HarnessError(
             "There is nothing to sign: no catalogue says which checks there are.",
-            "Give what `npu-e2e catalogue --json` printed with `--catalogue`.",
+            "Give what `npu-e2e catalogue --format json` printed with `--catalogue`.",
         )
     passed = [row.id for row in decision.checks if row.status == "passed"]
     outside = [row.id for row in decision.checks if row.status == "outside"]

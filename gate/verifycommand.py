@@ -11,6 +11,7 @@ from gate.envelope import RefusedError, public_key
 from gate.jsonfile import shown
 from gate.policy import policy_file, read_policy
 from gate.policyrules import PolicyError
+from gate.printing import print_lines
 from gate.statement import Statement
 from gate.verify import Asked, verified_bundle, verified_statement
 
@@ -40,8 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         return ExitCode.USAGE
     alone = file.suffix == ".json" and not arguments.results
     looked_at = "no file: give --results" if alone else f"{len(statement.files)} files"
-    for line in _lines(statement, asked, looked_at):
-        print(line)
+    print_lines(_lines(statement, asked, looked_at))
     return ENDS[statement.verdict]
 
 
