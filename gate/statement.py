@@ -192,7 +192,7 @@ def _read(content: Any) -> Statement:
     if own["format"] != FORMAT:
         raise ValueError(f"its format is {own['format']!r}; this version reads {FORMAT}")
     configuration = {_text(one["name"]): _sha256(one) for one in predicate["configuration"]}
-    files = [Kept(_text(one["name"]), _sha256(one), int(one["bytes"])) for one in own["files"]]
+    files = [Kept(_text(one["name"]), _sha256(one), _count(one["bytes"])) for one in own["files"]]
     if len({file.name for file in files}) != len(files):
         raise ValueError("it names a file twice")
     if own["verdict"] not in ("pass", "fail", "inconclusive"):
@@ -200,7 +200,7 @@ def _read(content: Any) -> Statement:
     return Statement(
         images={_sha256(one): _text(one["name"]) for one in content["subject"]},
         verdict=own["verdict"],
-        exit_code=int(own["exitCode"]),
+        exit_code=_count(own["exitCode"]),
         reasons=_texts(own["reasons"]),
         passed=_texts(predicate["passedTests"]),
         warned=_texts(predicate["warnedTests"]),
@@ -217,6 +217,12 @@ def _read(content: Any) -> Statement:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is no whole number")
     return value
 
 
