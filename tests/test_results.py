@@ -208,7 +208,7 @@ def test_the_summary_is_at_most_one_screen_whatever_went_wrong(outcomes: list[st
     for result in run.results.values():
         result.check = replace(result.check, claim=text)
         result.reason = result.remedy = text
-        result.evidence = ["evidence/x/y"]
+        result.evidence = [{"file": "evidence/x/y", "sha256": "0" * 64, "bytes": 1}]
     run.stop("target", "\n".join([text] * 30), text)
     run.troubles = [text] * 9
     lines = summary_lines(run, verdict_of(run), Path("results"), width=width)

@@ -1,0 +1,242 @@
+"""What results say beside their checks: the subject by node, what was left behind, the pods that came and went."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.about import About, Look, attach
+from fixtures.errors import HarnessError
+from fixtures.inventory import inventory_of, left_behind
+from fixtures.kubectl import Kubectl
+from fixtures.podlog import PodLog, seconds_of, times_of
+from fixtures.subject import images_of, npus_of, subject_of
+
+NPU = "aliyun.com/npu"
+DIGEST = "sha256:" + "a" * 64
+
+
+def named(kind: str, name: str, uid: str = "", namespace: str = "", **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "uid": uid or f"uid-{kind}-{name}", **({"namespace": namespace} if namespace else {})}
+    return {"kind": kind, "metadata": {**metadata, **more.pop("metadata", {})}, **more}
+
+
+def node(name: str = "worker", npus: str = "4", **more: Any) -> dict[str, Any]:
+    info = {
+        "osImage": "Debian 13", "kernelVersion": "6.12", "containerRuntimeVersion": "containerd://2.1",
+        "bootID": "b", "kubeletVersion": "v1.37.2",
+    }  # fmt: skip
+    return named("Node", name, status={"nodeInfo": info, "allocatable": {NPU: npus}}, **more)
+
+
+def pod(name: str = "train", npus: str = "1", phase: str = "Running", **more: Any) -> dict[str, Any]:
+    return named(
+        "Pod", name, namespace="team",
+        metadata={"creationTimestamp": "2026-11-24T10:00:00Z", **more.pop("metadata", {})},
+        spec={"nodeName": "worker", "containers": [{"resources": {"requests": {NPU: npus}}}]},
+        status={
+            "phase": phase,
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-24T10:00:01Z"}],
+            "containerStatuses": [
+                {
+                    "image": "resnet:1",
+                    "imageID": f"docker.io/library/resnet@{DIGEST}",
+                    "state": {
+                        "terminated": {"startedAt": "2026-11-24T10:00:03Z", "finishedAt": "2026-11-24T10:00:30Z"}
+                    },
+                }
+            ],
+        },
+        **more,
+    )  # fmt: skip
+
+
+def test_the_subject_is_each_nodes_own_account_of_its_release() -> None:
+    subject = subject_of(
+        [node("b", npus="8"), node("a", npus="0")],
+        images_of([pod()], "workload"),
+        at=1.0,
+        kubernetes="v1.37.2",
+        resource=NPU,
+        node_images={"a": DIGEST},
+    )
+    assert [(one["name"], one["npus"], one["image"]) for one in subject["nodes"]] == [("a", 0, DIGEST), ("b", 8, "")]
+    assert subject["nodes"][0] == {
+        "name": "a", "uid": "uid-Node-a", "image": DIGEST, "os_image": "Debian 13", "kernel": "6.12",
+        "containerd": "containerd://2.1", "boot_id": "b", "kubelet": "v1.37.2", "npus": 0,
+    }  # fmt: skip
+    assert subject["images"] == [{"role": "workload", "image": "resnet:1", "digest": DIGEST}]
+
+
+def test_an_image_that_never_ran_is_none_and_one_without_a_digest_has_none() -> None:
+    waiting = {"status": {"containerStatuses": [{"image": "x", "imageID": ""}]}}
+    odd = {"status": {"containerStatuses": [{"image": "x", "imageID": "x:latest"}]}}
+    assert images_of([waiting, {"status": None}, {}], "plugin") == []
+    assert images_of([odd], "plugin") == [{"role": "plugin", "image": "x", "digest": ""}]
+
+
+def test_npus_are_counted_as_the_scheduler_counts_them() -> None:
+    def asks(number: int, **more: Any) -> dict[str, Any]:
+        return {"resources": {"requests": {NPU: str(number)}}, **more}
+
+    spec = {"containers": [asks(1), asks(1)], "initContainers": [asks(3), asks(1, restartPolicy="Always")]}
+    assert npus_of({"spec": spec}, NPU) == 3
+    assert npus_of({"spec": {"containers": [asks(2)]}}, NPU) == 2
+    assert npus_of({"spec": {"containers": [{}]}}, NPU) == 0
+    assert npus_of({"spec": {"containers": [{"resources": {"requests": {NPU: "1k"}}}]}}, NPU) == 1000
+
+
+def test_nothing_is_left_behind_by_a_run_that_removes_what_it_made() -> None:
+    world = [named("Namespace", "default"), node(), named("ClusterRole", "admin")]
+    assert left_behind(inventory_of(world, NPU), inventory_of(world, NPU)) == []
+
+
+def test_everything_that_is_new_gone_or_changed_is_named_once() -> None:
+    before = [named("Namespace", "default"), node(), named("ClusterRole", "admin"), named("ClusterRole", "old")]
+    tainted = {"taints": [{"key": "npu", "effect": "NoSchedule"}], "unschedulable": True}
+    after = [
+        named("Namespace", "default"),
+        node(npus="3", metadata={"labels": {"mine": "1"}}, spec=tainted),
+        named("ClusterRole", "admin", uid="made-anew"),
+        named("Namespace", "npu-e2e-1"),
+        named("ServiceAccount", "default", namespace="npu-e2e-1"),
+        named("Namespace", "going", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"}),
+        pod(metadata={"namespace": "default"}),
+    ]
+    told = {
+        (one["change"], one["what"]): one["detail"]
+        for one in left_behind(*(inventory_of(w, NPU) for w in (before, after)))
+    }
+    assert told == {
+        ("added", "ClusterRole admin (made-anew)"): "",
+        ("added", "Namespace going (uid-Namespace-going)"): "it is being deleted",
+        ("added", "Namespace npu-e2e-1 (uid-Namespace-npu-e2e-1)"): "",
+        ("added", "Pod default/train (uid-Pod-train)"): "",
+        ("changed", "allocatable aliyun.com/npu of Node worker"): "4 before, 3 after",
+        ("changed", "allocated aliyun.com/npu of Node worker"): "0 before, 1 after",
+        ("changed", "label mine of Node worker"): "none before, 1 after",
+        ("changed", "taint npu:NoSchedule of Node worker"): "none before,  after",
+        ("changed", "unschedulable of Node worker"): "false before, true after",
+        ("removed", "ClusterRole admin (uid-ClusterRole-admin)"): "",
+        ("removed", "ClusterRole old (uid-ClusterRole-old)"): "",
+    }
+
+
+def test_a_pod_that_its_controller_made_anew_is_not_left_behind() -> None:
+    def of(uid: str) -> dict[str, Any]:
+        owner = {"ownerReferences": [{"uid": "set", "controller": True}]}
+        return named("Pod", uid, uid=uid, namespace="npu-system", metadata=owner)
+
+    plugin = named("DaemonSet", "plugin", uid="set", namespace="npu-system")
+    before, after = [plugin, of("one")], [plugin, of("two")]
+    assert left_behind(inventory_of(before, NPU), inventory_of(after, NPU)) == []
+    orphaned = left_behind(inventory_of(before, NPU), inventory_of([of("two")], NPU))
+    assert [one["what"] for one in orphaned] == ["Pod npu-system/two (two)", "DaemonSet npu-system/plugin (set)"]
+
+
+def test_on_a_shared_cluster_only_what_is_ours_counts() -> None:
+    def ours(one: Any) -> bool:
+        return bool((one["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "npu-conformance")
+
+    label = {"labels": {"app.kubernetes.io/managed-by": "npu-conformance"}}
+    before = [named("Namespace", "theirs", metadata=label)]
+    after = [*before, named("Namespace", "others"), named("ClusterRole", "mine", metadata=label)]
+    told = left_behind(*(inventory_of(world, NPU, counts=ours) for world in (before, after)))
+    assert [one["what"] for one in told] == ["ClusterRole mine (uid-ClusterRole-mine)"]
+
+
+def test_an_empty_inventory_is_one_that_was_not_read() -> None:
+    with pytest.raises(ValueError, match="which no cluster is"):
+        left_behind(inventory_of([node()], NPU), inventory_of([], NPU))
+
+
+def test_the_times_of_a_pod_are_those_of_its_status() -> None:
+    times = times_of(pod(phase="Succeeded"), NPU)
+    began = seconds_of("2026-11-24T10:00:00Z")
+    assert began is not None
+    assert {key: times[key] - began for key in ("scheduled", "started", "finished")} == {
+        "scheduled": 1, "started": 3, "finished": 30,
+    }  # fmt: skip
+    assert (times["node"], times["npus"], times["phase"]) == ("worker", 1, "Succeeded")
+    bare = times_of({"metadata": {"name": "p", "uid": "u"}}, NPU)
+    assert all(bare[key] is None for key in ("created", "scheduled", "started", "finished"))
+
+
+def test_a_log_of_pods_keeps_the_last_state_of_each_and_each_warning_once() -> None:
+    log = PodLog(NPU)
+    warning = {"kind": "Event", "type": "Warning", "reason": "BackOff", "message": "No.", "count": 3}
+    warning["involvedObject"] = {"kind": "Pod", "namespace": "team", "name": "train"}
+    for change in (pod(), pod(phase="Succeeded"), pod("other", npus="0"), warning, warning):
+        log.take(json.dumps({"type": "MODIFIED", "object": change}))
+    for line in ("", "{", "[]", '{"object": null}', '{"object": {"kind": "Status"}}'):
+        log.take(line)
+    assert [(one["name"], one["phase"]) for one in log.pods] == [("train", "Succeeded")]
+    assert log.warnings == [{"reason": "BackOff", "of": "Pod team/train", "message": "No.", "count": 3, "check": ""}]
+    assert [one["digest"] for one in log.images] == [DIGEST]
+
+
+KUBECTL = """
+import json, pathlib, sys, time
+words, world = sys.argv[3:], pathlib.Path(sys.argv[0]).parent
+if words[:2] == ["get", "--raw"]:
+    if "pods" in words[2]:
+        print((world / "watch.json").read_text(), flush=True)
+    time.sleep(60)
+elif words[0] == "version":
+    print('{"serverVersion": {"gitVersion": "v1.37.2"}}')
+elif words[0] == "api-resources":
+    print("nodes\\nnamespaces\\nclusterroles.rbac.authorization.k8s.io\\npods")
+elif (world / "refuses").exists():
+    sys.exit("Forbidden")
+else:
+    state = world / "state"
+    number = int(state.read_text()) if state.exists() else 0
+    state.write_text(str(number + 1))
+    print((world / f"world-{min(number, 2)}.json").read_text())
+"""
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path) -> Kubectl:
+    """A program that answers as kubectl does, from files: a world before, one in which something goes, one after."""
+    program = tmp_path / "kubectl"
+    program.write_text(f"#!{sys.executable}\n{KUBECTL}")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    default = [named("Namespace", "default"), node()]
+    going = named("Namespace", "npu-e2e-1", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
+    worlds = ([*default], [*default, going], [*default, named("ClusterRole", "left")])
+    for number, world in enumerate(worlds):
+        (tmp_path / f"world-{number}.json").write_text(json.dumps({"items": world}))
+    (tmp_path / "watch.json").write_text(json.dumps({"type": "ADDED", "object": pod(phase="Succeeded")}))
+    return Kubectl(program, tmp_path / "kubeconfig")
+
+
+def test_a_run_is_looked_at_before_while_and_after(kubectl: Kubectl) -> None:
+    about = About()
+    with attach(about, Look(kubectl, NPU), patience=20.0) as log:
+        assert about.before is not None
+        deadline = time.monotonic() + 30
+        while not log.pods and time.monotonic() < deadline:
+            continue
+    assert about.after is not None
+    assert about.inventory == {
+        "before": 2,
+        "after": 3,
+        "left_behind": [{"change": "added", "what": "ClusterRole left (uid-ClusterRole-left)", "detail": ""}],
+    }
+    assert [one["name"] for one in about.pods] == ["train"]
+    assert {image["role"] for image in about.after["images"]} == {"workload"}
+
+
+def test_what_cannot_be_read_is_none_and_never_nothing(kubectl: Kubectl, tmp_path: Path) -> None:
+    (tmp_path / "refuses").touch()
+    about = About()
+    with pytest.raises(HarnessError, match="The check's own"), attach(about, Look(kubectl, NPU), patience=0.0):
+        raise HarnessError("The check's own.", "Look.")
+    assert (about.before, about.after, about.inventory) == (None, None, None)
