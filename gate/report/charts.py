@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -48,7 +49,12 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.5,
 }
+HATCHES = {WAITING: "//", PULLING: "..", STARTING: "xx", RUNNING: ""}
+"""So that phases differ on paper too."""
 WIDTH = 9.0
+"""Inches, of every chart."""
+LETTER = 0.078
+"""Inches that a letter of an axis takes, at most."""
 MOST_PODS = 200
 """In one chart: more would be lines without a name."""
 MOST_POINTS = 2000
@@ -56,11 +62,17 @@ MOST_POINTS = 2000
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
-def _svg(name: str, title: str, height: float, draw: Callable[[Figure], None]) -> Markup:
-    """What `draw` draws, as an element of a page with `title` as its text for those who do not see it."""
+def _svg(
+    name: str, title: str, height: float, draw: Callable[[Figure], None], *, left: float = 0.8, right: float = 0.2
+) -> Markup:
+    """What `draw` draws, as an element of a page with `title` as its text for those who do not see it.
+
+    The margins `left` and `right` are in inches: to have them found takes ten times as long as to draw.
+    """
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height))
         draw(figure)
+        figure.subplots_adjust(left / WIDTH, 0.5 / height, 1 - right / WIDTH, 1 - 0.3 / height)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata=NO_METADATA)
     svg = out.getvalue()
@@ -93,41 +105,45 @@ def pod_timeline(pods: Sequence[PodTimes], began: float, ended: float, capacity:
         _draw_npus(below, pods, began, ended, capacity)
 
     title = f"Timeline of {len(drawn)} pods by node, and NPUs in use"
-    return _svg(name, title, 2.6 + 0.2 * max(len(drawn), 4), draw)
+    left = 0.3 + LETTER * max((len(_pod_label(pod)) for pod in drawn), default=0)
+    return _svg(name, title, 2.6 + 0.2 * max(len(drawn), 4), draw, left=left)
 
 
 def _draw_pods(axes: Axes, pods: Sequence[PodTimes], began: float, ended: float) -> None:
-    last_node = None
+    boxes: dict[tuple[str, str], list[list[tuple[float, float]]]] = {}
     for row, pod in enumerate(pods):
-        if pod.node != last_node and last_node is not None:
+        if row and pod.node != pods[row - 1].node:
             axes.axhline(row - 0.5, color=MUTED, linewidth=0.6)
-        last_node = pod.node
         for start, stop, colour, hatch in phases(pod, ended):
-            axes.barh(
-                row, max(stop - start, 0), left=start - began, height=0.7, color=colour, hatch=hatch, edgecolor=GRID
-            )
-    names = [label(f"{pod.node or 'no node'}: {pod.name}", 48) for pod in pods]
-    axes.set_yticks(range(len(pods)), names)
+            left, right = start - began, max(stop, start) - began
+            corners = [(left, row - 0.35), (right, row - 0.35), (right, row + 0.35), (left, row + 0.35)]
+            boxes.setdefault((colour, hatch), []).append(corners)
+    for (colour, hatch), corners_of_all in boxes.items():
+        axes.add_collection(
+            PolyCollection(corners_of_all, facecolor=colour, edgecolor=GRID, hatch=hatch, linewidth=0.5)
+        )
+    axes.set_yticks(range(len(pods)), [_pod_label(pod) for pod in pods])
     axes.set_ylim(len(pods) - 0.5, -0.5)
-    kinds = (
-        ("to schedule", WAITING, "//"),
-        ("to pull", PULLING, ".."),
-        ("to start", STARTING, "xx"),
-        ("runs", RUNNING, ""),
-    )
-    handles = [Patch(facecolor=colour, hatch=hatch, edgecolor=GRID, label=words) for words, colour, hatch in kinds]
+    axes.set_xlim(0, max(ended - began, 1.0))
+    words = {WAITING: "to schedule", PULLING: "to pull", STARTING: "to start", RUNNING: "runs"}
+    handles = [
+        Patch(facecolor=colour, hatch=HATCHES[colour], edgecolor=GRID, label=word) for colour, word in words.items()
+    ]
     axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, fontsize=8)
+
+
+def _pod_label(pod: PodTimes) -> str:
+    return label(f"{pod.node or 'no node'}: {pod.name}", 48)
 
 
 def phases(pod: PodTimes, ended: float) -> list[tuple[float, float, str, str]]:
     """Start, end, colour and hatch of each phase of `pod`; one that has not ended lasts until `ended`."""
-    steps = ((pod.created, WAITING, "//"), (pod.scheduled, PULLING, ".."), (pod.pulled, STARTING, "xx"))
-    marks = [*steps, (pod.started, RUNNING, "")]
-    known = [(at, colour, hatch) for at, colour, hatch in marks if at is not None]
+    steps = ((pod.created, WAITING), (pod.scheduled, PULLING), (pod.pulled, STARTING), (pod.started, RUNNING))
+    known = [(at, colour) for at, colour in steps if at is not None]
     if pod.pulled is None and pod.started is not None:  # the image was there: no pull to be seen
-        known = [(at, STARTING if colour == PULLING else colour, hatch) for at, colour, hatch in known]
-    ends = [at for at, _, _ in known[1:]] + [pod.finished if pod.finished is not None else ended]
-    return [(at, stop, colour, hatch) for (at, colour, hatch), stop in zip(known, ends, strict=True)]
+        known = [(at, STARTING if colour == PULLING else colour) for at, colour in known]
+    ends = [at for at, _ in known[1:]] + [pod.finished if pod.finished is not None else ended]
+    return [(at, stop, colour, HATCHES[colour]) for (at, colour), stop in zip(known, ends, strict=True)]
 
 
 def npus_over_time(pods: Sequence[PodTimes], ended: float) -> list[tuple[float, int]]:
@@ -165,13 +181,13 @@ def intervals(statistics: Sequence[Statistic]) -> Markup:
     baselines = {one.metric: one.baseline for one in statistics if one.baseline is not None}
 
     def draw(figure: Figure) -> None:
-        for axes, one in zip(figure.subplots(len(statistics), 1, squeeze=False).flat, statistics, strict=True):
+        rows = figure.subplots(len(statistics), 1, squeeze=False, gridspec_kw={"hspace": 1.6})
+        for axes, one in zip(rows.flat, statistics, strict=True):
             _draw_interval(axes, one, baselines.get(one.metric))
 
-    told = "; ".join(f"{one.metric} against {one.against}: {one.result}" for one in statistics)
-    return _svg(
-        "intervals", f"Values with their confidence intervals. {label(told, 400)}", 0.4 + 0.95 * len(statistics), draw
-    )
+    told = label("; ".join(f"{one.metric} against {one.against}: {one.result}" for one in statistics), 400)
+    height = 0.8 + 0.95 * len(statistics)
+    return _svg("intervals", f"Values with their confidence intervals. {told}", height, draw, left=1.4, right=2.4)
 
 
 def _draw_interval(axes: Axes, one: Statistic, baseline: float | None) -> None:
