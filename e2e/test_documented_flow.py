@@ -5,24 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import pytest
-
 from fixtures.apipaths import path_of
 from fixtures.checks import check
 from fixtures.describe import summary
 from fixtures.documented import DocumentedFlow, released
 from fixtures.options import Settings
-from fixtures.session import SETTINGS
 from fixtures.targets import Cluster
 
 Measure = Callable[[str, float, str], None]
 RELEASE_SECONDS = 10.0
 """The kubelet forgets a pod that has ended within a sync of its pod worker; ten seconds are many."""
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest) -> Settings:
-    return request.config.stash[SETTINGS]
 
 
 @check(

@@ -92,6 +92,17 @@ def test_every_check_passes_on_a_cluster_of_ours(first: Ran) -> None:
     assert {"kubernetes version", "node image", "target"} <= properties
 
 
+def test_the_same_in_one_process_and_in_another_order(first: Ran, tmp_path: Path) -> None:
+    assert first.status == 0, first.shown
+    assert " processes" in first.shown
+    assert [step for step in first.steps if step == "run test-npu-pod"] == ["run test-npu-pod"]
+    alone = on_kind(tmp_path, "--profile", "conformance", "-n", "0", "--shuffle", "1")
+    assert alone.status == 0, alone.shown
+    assert " processes" not in alone.shown
+    assert alone.outcomes == first.outcomes
+    assert alone.results["time"]["waits"] > 0
+
+
 def test_a_kept_cluster_is_found_again(first: Ran, tmp_path: Path) -> None:
     assert first.status == 0, first.shown
     again = on_kind(tmp_path)
