@@ -99,7 +99,7 @@ class Recorded:
         said: what the check itself said of its failure.
         pods: of the check; those that did not succeed first.
         nodes: of the cluster.
-        holders: pods of all namespaces that hold NPUs, without the check's.
+        holders: pods of all namespaces that hold NPUs.
         plugins: pods that register devices.
         events: reason, the UID of what it is of, and message.
         logs: the last lines of a container, by `POD.CONTAINER`, each with its time in front.

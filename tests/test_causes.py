@@ -344,7 +344,7 @@ def test_what_the_harness_records_is_what_the_rules_read() -> None:
     mine = pod(**unschedulable(LACKS))
     mine["spec"]["containers"][0]["env"] = [{"name": "TOKEN", "value": "x"}]
     objects = cause_objects(
-        at=AT, resource=NPU, namespace="team", pods=[mine], all_pods=[mine, theirs, plugin], nodes=[node()],
+        at=AT, resource=NPU, pods=[mine], all_pods=[mine, theirs, plugin], nodes=[node()],
         events=[event("FailedScheduling", LACKS)], logs={"train.main": "line\n" * 500},
     )  # fmt: skip
     assert "TOKEN" not in json.dumps(objects)
