@@ -7,20 +7,25 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from apiserver import ApiServer, kubeconfig, listed, refusal, serving
 
-from fixtures.about import About, Look, attach
-from fixtures.client import connect
+from fixtures.about import PATIENCE, About, Look, attach
+from fixtures.client import Client, connect
+from fixtures.clusterlook import look_of, patience_of
 from fixtures.errors import HarnessError
 from fixtures.inventory import inventory_of, left_behind
 from fixtures.kubectl import Kubectl
+from fixtures.options import Settings
 from fixtures.podlog import PodLog, seconds_of, times_of
 from fixtures.record import Record
 from fixtures.subject import images_of, npus_of, subject_of
+from fixtures.targets import Cluster
 
 NPU = "aliyun.com/npu"
 DIGEST = "sha256:" + "a" * 64
@@ -246,3 +251,24 @@ def test_what_cannot_be_read_is_none_and_never_nothing(look: tuple[Look, ApiServ
     with pytest.raises(HarnessError, match="The check's own"), attach(about, look[0], patience=0.0):
         raise HarnessError("The check's own.", "Look.")
     assert (about.before, about.after, about.inventory) == (None, None, None)
+
+
+def test_the_whole_of_our_own_cluster_counts_and_of_another_what_is_labelled_ours() -> None:
+    facts = {"node image": f"npu-conformance/node:v1.37.2 ({DIGEST})"}
+    kubectl = Kubectl(Path("kubectl"), Path("kubeconfig"))
+    own = Cluster("kind", cast("Client", None), kubectl, frozenset({"own-cluster"}), None, facts=facts)
+    settings = cast("Settings", SimpleNamespace(resource=NPU, keep=True, profile="documented"))
+    label = {"labels": {"app.kubernetes.io/managed-by": "npu-conformance"}}
+    ours, theirs = named("ClusterRole", "a", metadata=label), named("ClusterRole", "b")
+    whole, shared = look_of(own, settings), look_of(replace(own, capabilities=frozenset()), settings)
+    assert whole.node_images == {"": DIGEST}
+    assert (whole.counts(ours), whole.counts(theirs)) == (True, True)
+    assert (shared.counts(ours), shared.counts(theirs)) == (True, False)
+
+
+def test_only_the_documented_flow_on_a_kept_cluster_does_not_wait_for_what_it_deleted() -> None:
+    def patience(*, keep: bool, profile: str) -> float:
+        return patience_of(cast("Settings", SimpleNamespace(keep=keep, profile=profile)))
+
+    assert patience(keep=True, profile="documented") == 0.0
+    assert patience(keep=False, profile="documented") == patience(keep=True, profile="release") == PATIENCE
