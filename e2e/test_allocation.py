@@ -66,7 +66,7 @@ def test_two_pods_never_share_a_device(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:926",
-    defects=["error-swallowed"],
+    defects=["npus-ignored"],
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
 )
 def test_an_error_of_allocate_fails_the_pod_and_gives_the_device_back(

@@ -14,6 +14,7 @@ from fixtures.errors import HarnessError
 from fixtures.options import Settings
 from fixtures.podspecs import MAIN, held_pod, pod
 from fixtures.targets import Cluster
+from fixtures.targets.nodes import gentle
 from fixtures.wait import condition, wait_for
 
 KUBELET_SECONDS = 60.0
@@ -31,7 +32,7 @@ SCHEDULER_SECONDS = 30.0
 def test_a_node_has_whole_npus(cluster: Cluster, settings: Settings) -> None:
     """A node's status cannot hold a part of an NPU, or fewer than none."""
     client, npu = cluster.client, settings.resource
-    path = path_of("Node", None, _schedulable_node(client, npu)) + "/status"
+    path = path_of("Node", None, _schedulable_node(cluster, npu)) + "/status"
     for field in ("capacity", "allocatable"):
         accepted(client, path, {"status": {field: {npu: "2"}}}, method="PATCH")
         for count, sentence in (("1500m", "must be an integer"), ("-1", "must be greater than or equal to 0")):
@@ -44,13 +45,13 @@ def test_a_node_has_whole_npus(cluster: Cluster, settings: Settings) -> None:
     profile="conformance",
     needs=["own-cluster"],
     source="k8s 1.37.2 test/e2e/framework/node/helper.go:198",
-    defects=["node-capacity-not-copied", "resource-ignored-by-scheduler"],
+    defects=["npus-ignored"],
     verbs=["nodes/status: patch", "nodes: get list watch", "pods: create get list watch"],
 )
 def test_a_patched_capacity_is_scheduled(cluster: Cluster, namespace: str, settings: Settings) -> None:
     """A capacity that is patched into a node's status becomes allocatable, is counted, and goes when it is removed."""
     client, name = cluster.client, f"npu.test/{namespace}"
-    node = path_of("Node", None, _schedulable_node(client, settings.resource))
+    node = path_of("Node", None, _schedulable_node(cluster, settings.resource))
 
     def allocatable(obj: Object | None) -> str | None:
         found: str | None = ((obj or {}).get("status") or {}).get("allocatable", {}).get(name)
@@ -102,7 +103,7 @@ def test_a_kubelet_does_not_name_claims(cluster: Cluster, namespace: str, settin
     "ars-valid",
     profile="conformance",
     source="k8s 1.37.2 pkg/apis/core/validation/validation.go:9863",
-    defects=["device-health-normalized"],
+    defects=["device-health-not-validated"],
     verbs=["pods/status: patch", "pods: create"],
 )
 def test_device_health_has_known_words(cluster: Cluster, namespace: str, settings: Settings) -> None:
@@ -143,12 +144,10 @@ def test_device_health_has_known_words(cluster: Cluster, namespace: str, setting
         assert causes(refused(client, path, patch, method="PATCH")) == {(where, sentence)}
 
 
-def _schedulable_node(client: Client, resource: str) -> str:
-    """A ready node that has NPUs and takes pods."""
-    for node in client.items(path_of("Node")):
-        given = node["status"].get("allocatable", {}).get(resource, "0")
-        if given != "0" and condition("Ready")(node) and not node["spec"].get("unschedulable"):
-            return str(node["metadata"]["name"])
+def _schedulable_node(cluster: Cluster, resource: str) -> str:
+    """A node that has NPUs, that checks share."""
+    if nodes := gentle(cluster, resource):
+        return min(nodes)
     raise HarnessError(f"No ready node that takes pods has {resource}.", "See `kubectl describe nodes`.")
 
 

@@ -26,7 +26,7 @@ MORE_THAN_ANY = "1000000"
     "quota-counts",
     profile="conformance",
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:318",
-    defects=["quota-counts-one-a-pod", "quota-counts-nothing"],
+    defects=["quota-counts-nothing"],
     verbs=["pods: create", "resourcequotas: create get list watch"],
 )
 def test_npus_are_counted(cluster: Cluster, namespace: str, settings: Settings) -> None:
@@ -47,7 +47,7 @@ def test_npus_are_counted(cluster: Cluster, namespace: str, settings: Settings) 
     "quota-exceeded",
     profile="conformance",
     source="k8s 1.37.2 apiserver/pkg/admission/plugin/resourcequota/controller.go:621",
-    defects=["quota-not-enforced", "quota-widened"],
+    defects=["quota-not-enforced"],
     verbs=["pods: create get", "resourcequotas: create get list watch"],
 )
 def test_no_pod_exceeds_a_quota(cluster: Cluster, namespace: str, settings: Settings) -> None:
@@ -67,7 +67,7 @@ def test_no_pod_exceeds_a_quota(cluster: Cluster, namespace: str, settings: Sett
     "quota-not-ready",
     profile="conformance",
     source="k8s 1.37.2 apiserver/pkg/admission/plugin/resourcequota/controller.go:474",
-    defects=["quota-not-enforced"],
+    defects=["quota-always-known"],
     verbs=["pods: create", "resourcequotas/status: patch", "resourcequotas: create get list watch"],
 )
 def test_no_pod_passes_an_unknown_usage(cluster: Cluster, namespace: str, settings: Settings) -> None:
@@ -116,7 +116,7 @@ def test_npus_are_given_back(cluster: Cluster, namespace: str, settings: Setting
     level="should",
     profile="conformance",
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:86",
-    defects=["quota-renamed-to-requests"],
+    defects=["quota-counts-limits"],
     verbs=["pods: create", "resourcequotas: create get list watch"],
 )
 def test_limits_are_not_counted(cluster: Cluster, namespace: str, settings: Settings) -> None:
@@ -152,7 +152,7 @@ def test_a_pod_without_npus_passes(cluster: Cluster, namespace: str, settings: S
     "spec-immutable",
     profile="conformance",
     source="k8s 1.37.2 test/e2e/apimachinery/resource_quota.go:304",
-    defects=["changed-npus-put-back"],
+    defects=["changed-npus-accepted"],
     verbs=["pods: create get update", "resourcequotas: create get list watch"],
 )
 def test_npus_are_not_changed_in_place(cluster: Cluster, namespace: str, settings: Settings) -> None:

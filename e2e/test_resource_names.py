@@ -50,7 +50,7 @@ def test_a_request_needs_a_limit(cluster: Cluster, empty_namespace: str, setting
     "limit-only-defaults",
     profile="conformance",
     source="k8s 1.37.2 pkg/apis/core/v1/defaults.go:170",
-    defects=["asked-npus-dropped"],
+    defects=["npus-ignored"],
     verbs=["pods: create"],
 )
 def test_a_limit_becomes_the_request(cluster: Cluster, empty_namespace: str, settings: Settings) -> None:
@@ -136,7 +136,7 @@ def test_a_name_can_be_counted_by_a_quota(cluster: Cluster, empty_namespace: str
     "pod-level-refused",
     profile="conformance",
     source="k8s 1.37.2 pkg/apis/core/validation/validation.go:7888",
-    defects=["pod-level-resources-moved"],
+    defects=["pod-level-resources-dropped"],
     verbs=["pods: create"],
 )
 def test_npus_belong_to_containers(cluster: Cluster, empty_namespace: str, settings: Settings) -> None:

@@ -25,7 +25,7 @@ POD_SECONDS = 120.0
     "zero-ok",
     profile="conformance",
     source="k8s 1.37.2 noderesources/fit.go:766",
-    defects=["zero-made-one", "zero-refused"],
+    defects=["zero-made-one"],
     verbs=["pods/log: get", "pods: create get list watch"],
 )
 def test_zero_npus_are_none(cluster: Cluster, namespace: str, settings: Settings) -> None:

@@ -71,7 +71,7 @@ def test_a_pod_asks_for_nothing_where_npus_are_ignored() -> None:
 
 def test_a_kubelet_may_name_no_pod() -> None:
     answer = {"pods": {"pod_resources": [{"namespace": "a", "name": "b"}]}, "allocatable": {}}
-    assert read_account(without_pods(answer)).held == {}
+    assert read_account(without_pods(answer, [])).held == {}
 
 
 def test_a_check_is_answered_through_the_defect(server: ApiServer, client: Client) -> None:
