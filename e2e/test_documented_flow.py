@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import pytest
-
 from fixtures.apipaths import path_of
 from fixtures.checks import check
 from fixtures.describe import summary
 from fixtures.documented import DocumentedFlow, released
 from fixtures.options import Settings
-from fixtures.session import SETTINGS
 from fixtures.targets import Cluster
 
 Measure = Callable[[str, float, str], None]
@@ -20,14 +17,10 @@ RELEASE_SECONDS = 10.0
 """The kubelet forgets a pod that has ended within a sync of its pod worker; ten seconds are many."""
 
 
-@pytest.fixture
-def settings(request: pytest.FixtureRequest) -> Settings:
-    return request.config.stash[SETTINGS]
-
-
 @check(
     "flow-completed",
     source="document",
+    defects=["crash"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
 )
 def test_pod_runs_to_completed(flow: DocumentedFlow) -> None:
@@ -43,6 +36,7 @@ def test_pod_runs_to_completed(flow: DocumentedFlow) -> None:
 @check(
     "flow-one-npu",
     source="document",
+    defects=["status-names-another-device"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "nodes: get"],
 )
 def test_pod_holds_one_npu(flow: DocumentedFlow, cluster: Cluster, settings: Settings) -> None:
@@ -60,6 +54,7 @@ def test_pod_holds_one_npu(flow: DocumentedFlow, cluster: Cluster, settings: Set
     "flow-npu-is-the-given-one",
     needs=["podresources", "faults"],
     source="document",
+    defects=["result-not-of-the-npu"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
 )
 def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, settings: Settings) -> None:
@@ -76,6 +71,7 @@ def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, se
     "flow-npu-released",
     needs=["podresources"],
     source="document",
+    defects=["devices-kept-after-the-end"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "pods/exec: create"],
 )
 def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
@@ -89,6 +85,7 @@ def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
 @check(
     "flow-training-complete",
     source="document",
+    defects=["stops-early", "crash-with-status-0"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
 )
 def test_training_is_complete(flow: DocumentedFlow, record_measurement: Measure) -> None:
@@ -101,6 +98,7 @@ def test_training_is_complete(flow: DocumentedFlow, record_measurement: Measure)
 @check(
     "flow-accuracy",
     source="document",
+    defects=["accuracy-low", "two-results"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
 )
 def test_accuracy(flow: DocumentedFlow, settings: Settings, record_measurement: Measure) -> None:
@@ -117,6 +115,7 @@ def test_accuracy(flow: DocumentedFlow, settings: Settings, record_measurement: 
 @check(
     "flow-throughput",
     source="document",
+    defects=["slow-training"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get"],
 )
 def test_throughput(flow: DocumentedFlow, settings: Settings, record_measurement: Measure) -> None:

@@ -35,6 +35,7 @@ for address in sys.argv[1:]:
     profile="conformance",
     needs=["own-cluster"],
     source="the Kubernetes network model",
+    defects=["pods-unreachable"],
     verbs=["nodes: list", "pods: create get list watch", "pods/log: get", "services: create"],
 )
 def test_pods_and_services_are_reached_across_nodes(cluster: Cluster, namespace: str) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from gate.accuracy import Compared, compare_accuracies
 from gate.catalogue import CATALOGUE, Catalogue, Entry, read_catalogue
-from gate.causes import cause_of_check
+from gate.causes import explain
 from gate.closedworld import findings_of_catalogue, findings_of_rows, findings_of_waivers, rows_of
 from gate.decision import CheckRow, Decision, Effect, Finding, NamedFile, Statistic
 from gate.jsonfile import UnreadableError, shown
 from gate.policy import Policy
 from gate.rates import compare_throughput, compare_timings
-from gate.regressions import findings_of_baseline
+from gate.recorded import recorded_of
+from gate.regressions import findings_of_baseline, findings_of_baseline_subject
 from gate.results import RESULTS, Results, read_results
 from gate.runs import findings_of_evidence, findings_of_runs
 from gate.subject import findings_of_subject, nodes_without_a_pod, subject_of_runs
@@ -48,7 +49,9 @@ def decide(
     accepted = _read(baseline, findings)
     today = datetime.fromtimestamp(now, UTC).date()
     known = _catalogue(catalogue or (runs[0].folder / CATALOGUE if runs else None), runs, findings)
-    rows = tuple(_with_cause(row) for row in rows_of(known, runs, policy, today))
+    from_baseline = findings_of_baseline_subject(runs, accepted)
+    differences = [finding.sentence for finding in from_baseline]
+    rows = tuple(_with_cause(row, differences) for row in rows_of(known, runs, policy, today))
     findings += findings_of_rows(rows)
     if known.file.path:
         findings += findings_of_catalogue(known, runs, policy)
@@ -57,7 +60,7 @@ def decide(
     findings += findings_of_evidence([*runs, *accepted])
     findings += findings_of_subject(runs, policy.candidate)
     findings += _coverage(runs, policy)
-    findings += findings_of_baseline(rows, runs, accepted, policy)
+    findings += [*findings_of_baseline(rows, runs, accepted, policy), *from_baseline]
     compared = _compare(runs, accepted, policy)
     told = tuple(one for part in compared for one in part.statistics)
     findings += [finding for part in compared for finding in part.findings]
@@ -111,10 +114,11 @@ def _catalogue(file: Path | None, runs: Sequence[Results], findings: list[Findin
     return Catalogue(entries, NamedFile("", ""))
 
 
-def _with_cause(row: CheckRow) -> CheckRow:
-    if row.status in ("passed", "not-applicable", "known-upstream", "missing", "outside"):
+def _with_cause(row: CheckRow, differences: Sequence[str]) -> CheckRow:
+    if row.status not in ("failed", "error", "flaky"):
         return row
-    return replace(row, cause=cause_of_check(row.evidence))
+    recorded = recorded_of(row.evidence, row.reason)
+    return replace(row, cause=explain(recorded, differences)) if recorded else row
 
 
 def _coverage(runs: Sequence[Results], policy: Policy) -> Iterable[Finding]:

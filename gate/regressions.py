@@ -48,11 +48,17 @@ def _fitness(runs: Sequence[Results], baseline: Sequence[Results]) -> Iterable[F
                 f"Run {results.run.id} of the baseline did not pass itself ({results.run.state}, {results.verdict})."
             )
             yield Finding("baseline-not-passed", "warning", sentence, "Give the results that were accepted.")
+
+
+def findings_of_baseline_subject(runs: Sequence[Results], baseline: Sequence[Results]) -> list[Finding]:
+    """What of the subject is another than in the accepted release."""
     before = dict(_identities(baseline))
-    for words, value in _identities(runs):
+    found = []
+    for words, value in dict(_identities(runs)).items():
         if words in before and before[words] != value:
             sentence = f"The {words} is {value or 'unknown'}; the baseline's is {before[words] or 'unknown'}."
-            yield Finding("differs-from-baseline", "note", sentence)
+            found.append(Finding("differs-from-baseline", "note", sentence))
+    return found
 
 
 def _identities(runs: Sequence[Results]) -> Iterable[tuple[str, str]]:

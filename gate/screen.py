@@ -37,7 +37,7 @@ def screen_lines(decision: Decision, width: int | None = None) -> list[str]:
     ]
     for one in decision.statistics:
         head += _rows(one.metric, _statistic(one), columns, 2)
-    if decision.false_alarm is not None:
+    if decision.false_alarm:
         words = f"at most {decision.false_alarm:.2g} for a candidate that is as good as it must be"
         head += _rows("false alarm", words, columns, 1)
     against = [finding for finding in decision.findings if finding.effect in EXIT_CODES]

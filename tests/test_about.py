@@ -6,17 +6,26 @@ import json
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from apiserver import ApiServer, kubeconfig, listed, refusal, serving
 
-from fixtures.about import About, Look, attach
+from fixtures.about import PATIENCE, About, Look, attach
+from fixtures.client import Client, connect
+from fixtures.clusterlook import look_of, patience_of
 from fixtures.errors import HarnessError
 from fixtures.inventory import inventory_of, left_behind
 from fixtures.kubectl import Kubectl
+from fixtures.options import Settings
 from fixtures.podlog import PodLog, seconds_of, times_of
+from fixtures.record import Record
 from fixtures.subject import images_of, npus_of, subject_of
+from fixtures.targets import Cluster
 
 NPU = "aliyun.com/npu"
 DIGEST = "sha256:" + "a" * 64
@@ -182,61 +191,84 @@ def test_a_log_of_pods_keeps_the_last_state_of_each_and_each_warning_once() -> N
 
 
 KUBECTL = """
-import json, pathlib, sys, time
-words, world = sys.argv[3:], pathlib.Path(sys.argv[0]).parent
-if words[:2] == ["get", "--raw"]:
-    if "pods" in words[2]:
-        print((world / "watch.json").read_text(), flush=True)
-    time.sleep(60)
-elif words[0] == "version":
-    print('{"serverVersion": {"gitVersion": "v1.37.2"}}')
-elif words[0] == "api-resources":
-    print("nodes\\nnamespaces\\nclusterroles.rbac.authorization.k8s.io\\npods")
-elif (world / "refuses").exists():
-    sys.exit("Forbidden")
-else:
-    state = world / "state"
-    number = int(state.read_text()) if state.exists() else 0
-    state.write_text(str(number + 1))
-    print((world / f"world-{min(number, 2)}.json").read_text())
+import pathlib, sys, time
+if "pods" in sys.argv[-1]:
+    print((pathlib.Path(sys.argv[0]).parent / "watch.json").read_text(), flush=True)
+time.sleep(60)
 """
+SERVED = (
+    "GET /api/v1/namespaces",
+    "GET /api/v1/nodes",
+    "GET /apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "GET /api/v1/pods",
+)
 
 
 @pytest.fixture
-def kubectl(tmp_path: Path) -> Kubectl:
-    """A program that answers as kubectl does, from files: a world before, one in which something goes, one after."""
+def look(tmp_path: Path) -> Iterator[tuple[Look, ApiServer]]:
+    """A look at a server that has three kinds, with a kubectl whose watch of pods shows one."""
     program = tmp_path / "kubectl"
     program.write_text(f"#!{sys.executable}\n{KUBECTL}")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    default = [named("Namespace", "default"), node()]
-    going = named("Namespace", "npu-e2e-1", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
-    worlds = ([*default], [*default, going], [*default, named("ClusterRole", "left")])
-    for number, world in enumerate(worlds):
-        (tmp_path / f"world-{number}.json").write_text(json.dumps({"items": world}))
     (tmp_path / "watch.json").write_text(json.dumps({"type": "ADDED", "object": pod(phase="Succeeded")}))
-    return Kubectl(program, tmp_path / "kubeconfig")
+    with serving() as server, connect(kubeconfig(tmp_path, server.url), Record()) as client:
+        collections = [request.removeprefix("GET ") for request in SERVED] + ["/apis/batch/v1/jobs"]
+        server.on("GET /apis/batch/v1/jobs", refusal(404, "NotFound", "no such resource"))
+        server.on("GET /version", {"gitVersion": "v1.37.2"})
+        server.on(SERVED[0], listed("1", named("Namespace", "default"), kind="Namespace"))
+        server.on(SERVED[1], listed("1", node(), kind="Node"))
+        server.on(SERVED[2], listed("1", kind="ClusterRole"))
+        server.on(SERVED[3], listed("1"))
+        yield Look(client, Kubectl(program, tmp_path / "kubeconfig"), NPU, {"": DIGEST}, collections), server
 
 
-def test_a_run_is_looked_at_before_while_and_after(kubectl: Kubectl) -> None:
+def test_a_run_is_looked_at_before_while_and_after(look: tuple[Look, ApiServer]) -> None:
     about = About()
-    with attach(about, Look(kubectl, NPU), patience=20.0) as log:
-        assert about.before is not None
+    going = named("Namespace", "npu-e2e-1", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
+    with attach(about, look[0], patience=20.0) as log:
         deadline = time.monotonic() + 30
         while not log.pods and time.monotonic() < deadline:
             continue
-    assert about.after is not None
+        default = named("Namespace", "default")
+        look[1].on(SERVED[0], listed("2", default, going, kind="Namespace"), listed("3", default, kind="Namespace"))
+        look[1].on(SERVED[2], listed("2", named("ClusterRole", "left"), kind="ClusterRole"))
+    assert about.before is not None
+    assert about.before["nodes"][0]["image"] == DIGEST
+    assert about.before["kubernetes"] == "v1.37.2"
     assert about.inventory == {
         "before": 2,
         "after": 3,
         "left_behind": [{"change": "added", "what": "ClusterRole left (uid-ClusterRole-left)", "detail": ""}],
     }
     assert [one["name"] for one in about.pods] == ["train"]
+    assert about.after is not None
     assert {image["role"] for image in about.after["images"]} == {"workload"}
 
 
-def test_what_cannot_be_read_is_none_and_never_nothing(kubectl: Kubectl, tmp_path: Path) -> None:
-    (tmp_path / "refuses").touch()
+def test_what_cannot_be_read_is_none_and_never_nothing(look: tuple[Look, ApiServer]) -> None:
+    look[1].on(SERVED[1], refusal(403, "Forbidden", "nodes is forbidden"))
     about = About()
-    with pytest.raises(HarnessError, match="The check's own"), attach(about, Look(kubectl, NPU), patience=0.0):
+    with pytest.raises(HarnessError, match="The check's own"), attach(about, look[0], patience=0.0):
         raise HarnessError("The check's own.", "Look.")
     assert (about.before, about.after, about.inventory) == (None, None, None)
+
+
+def test_the_whole_of_our_own_cluster_counts_and_of_another_what_is_labelled_ours() -> None:
+    facts = {"node image": f"npu-conformance/node:v1.37.2 ({DIGEST})"}
+    kubectl = Kubectl(Path("kubectl"), Path("kubeconfig"))
+    own = Cluster("kind", cast("Client", None), kubectl, frozenset({"own-cluster"}), None, facts=facts)
+    settings = cast("Settings", SimpleNamespace(resource=NPU, keep=True, profile="documented"))
+    label = {"labels": {"app.kubernetes.io/managed-by": "npu-conformance"}}
+    ours, theirs = named("ClusterRole", "a", metadata=label), named("ClusterRole", "b")
+    whole, shared = look_of(own, settings), look_of(replace(own, capabilities=frozenset()), settings)
+    assert whole.node_images == {"": DIGEST}
+    assert (whole.counts(ours), whole.counts(theirs)) == (True, True)
+    assert (shared.counts(ours), shared.counts(theirs)) == (True, False)
+
+
+def test_only_the_documented_flow_on_a_kept_cluster_does_not_wait_for_what_it_deleted() -> None:
+    def patience(*, keep: bool, profile: str) -> float:
+        return patience_of(cast("Settings", SimpleNamespace(keep=keep, profile=profile)))
+
+    assert patience(keep=True, profile="documented") == 0.0
+    assert patience(keep=False, profile="documented") == patience(keep=True, profile="release") == PATIENCE

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fake_npu import image as content
 from fixtures import versions
 from fixtures.documented import manifest
-from fixtures.engine import gomodule, nodeparts
+from fixtures.engine import gomodule, nodeparts, npuimage
 from fixtures.engine.archive import ImageFile, Layer, write_archive
 from fixtures.engine.machine import COLD_DISK, WARM_DISK, Machine, stands_in_the_way
 from fixtures.targets.kind import Kept, kept_cluster
@@ -31,6 +32,15 @@ def test_every_module_of_the_node_is_locked_to_its_version() -> None:
                nodeparts.etcd(versions.ETCD), nodeparts.coredns(versions.COREDNS),
                nodeparts.kubernetes(versions.KUBERNETES))  # fmt: skip
     assert [module.name for module in modules if not module.is_locked] == []
+
+
+def test_another_content_is_another_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {npuimage.image_name()}
+    inputs = content.inputs()
+    for key in inputs:  # the code of the fake NPU among them
+        monkeypatch.setattr(content, "inputs", lambda key=key: {**inputs, key: "another"})
+        names.add(npuimage.image_name())
+    assert len(names) == 1 + len(inputs) >= 4
 
 
 def test_another_release_repeats_its_own_replacements() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.redact import LAST_APPLIED, redact, redact_object
+from fixtures.registry import pull_secret
 
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIBYz\nq1+/x==\n-----END EC PRIVATE KEY-----"
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_x"
@@ -194,3 +195,23 @@ def test_a_long_log_takes_time_that_grows_with_its_length_alone(piece: str) -> N
     began = time.process_time()
     redact(piece * (400_000 // len(piece)), ["hunter22"])
     assert time.process_time() - began < 5
+
+
+def test_why_an_image_was_refused_is_kept() -> None:
+    said = (
+        "pull access denied, repository does not exist or may require authorization: authorization failed: "
+        "no basic auth credentials"
+    )
+    assert redact(said) == said
+    for header in ("Authorization: Basic bnB1OnNlc2FtZQ==", "authorization:Basic bnB1OnNlc2FtZQ=="):
+        assert "bnB1OnNlc2FtZQ" not in redact(f"{said}; {header}")
+    assert "sesame" not in redact("Authorization: authorization-failed sesame")
+
+
+@pytest.mark.parametrize("host", ["a", "ab", "abc"])
+def test_a_known_password_in_a_pull_secret_hides_no_rest_of_it(host: str) -> None:
+    """In base64 the password stands as it would alone, for one length of the host in three."""
+    secret = pull_secret("regsecret", "here", host=host, username="npu", password="open-sesame-again!")
+    encoded = secret["data"][".dockerconfigjson"]
+    clean = redact(f"it is {encoded}\n", ["open-sesame-again!", "npu:open-sesame-again!"])
+    assert set(clean.removeprefix("it is ").strip()) == {"█"}, clean

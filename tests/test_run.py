@@ -6,7 +6,7 @@ import hashlib
 import re
 
 import pytest
-from projects import PASSING, Project, new_project, summary_of
+from projects import EVERYTHING, PASSING, Project, new_project, summary_of
 
 from gate.catalogue import read_catalogue
 
@@ -70,115 +70,6 @@ def test_one(record_measurement):
     assert '<property name="kubernetes version" value="v1.37.2" />' in text
     for name, value in {"id": "one", "level": "must", "rate [it/s]": "2.5"}.items():
         assert f"[[PROPERTY|{name}={value}]]" in text
-
-
-EVERYTHING = '''
-@pytest.fixture(scope="session", autouse=True)
-def collectors(pytestconfig):
-    def collect(identity, folder):
-        (folder / "pod.yaml").write_text(f"{identity}, torn down: {os.path.exists('torn-down')}")
-        return ["pod.yaml"]
-    def says_why(identity, folder): raise HarnessError("The log is gone.", "Nothing.")
-    def is_wrong(identity, folder): return {}["x"]
-    def of_others(identity, folder): return ["others.yaml"]
-    pytestconfig.stash[EVIDENCE_COLLECTORS] += [("collectors", each) for each in (collect, says_why, is_wrong)]
-    pytestconfig.stash[EVIDENCE_COLLECTORS].append(("a_fixture_of_others", of_others))
-
-@pytest.fixture
-def broken(): blames_harness()
-@pytest.fixture
-def not_product(): assert False, "an assertion of a fixture"
-@pytest.fixture
-def bad_product(): blames_product()
-@pytest.fixture
-def bad_end():
-    yield
-    open("torn-down", "w").close()
-    raise RuntimeError("not removed")
-
-@check("failed-assertion")
-def test_failed_assertion(bad_end):
-    """It fails."""
-    assert 1 == 2, "one is not two"
-
-@check("failed-product")
-def test_failed_product():
-    """It fails."""
-    blames_product()
-
-@check("failed-in-setup")
-def test_failed_in_setup(bad_product):
-    """It fails."""
-
-@check("failed-group")
-def test_failed_group():
-    """It fails."""
-    raise ExceptionGroup("both", [AssertionError("a"), ProductError("b", "c")])
-
-@check("error-call")
-def test_error_call():
-    """It errs."""
-    blames_harness()
-
-@check("error-bug")
-def test_error_bug():
-    """It errs."""
-    {}["x"]
-
-@check("error-setup")
-def test_error_setup(broken):
-    """It errs."""
-
-@check("error-setup-assertion")
-def test_error_setup_assertion(not_product):
-    """It errs."""
-
-@check("error-teardown")
-def test_error_teardown(bad_end):
-    """It errs."""
-
-@check("error-skipped-then-teardown")
-def test_error_skipped(bad_end):
-    """It errs."""
-    pytest.skip("no reason")
-
-@check("error-excuse")
-@pytest.mark.xfail(reason="flaky")
-def test_error_excuse():
-    """It errs."""
-    assert False
-
-@check("error-unexpected")
-@pytest.mark.xfail(reason="kubernetes/kubernetes#1, 1.37.0")
-def test_error_unexpected():
-    """It errs."""
-
-@check("error-not-the-issue")
-@pytest.mark.xfail(reason="kubernetes/kubernetes#1, 1.37.0")
-def test_error_not_the_issue():
-    """It errs."""
-    blames_harness()
-
-@check("known-upstream")
-@pytest.mark.xfail(reason="kubernetes/kubernetes#1, 1.37.0")
-def test_known_upstream():
-    """It is known."""
-    assert False
-
-@check("skipped")
-def test_skipped():
-    """It is skipped."""
-    pytest.skip("no reason")
-
-@check("skipped-not-run")
-@pytest.mark.xfail(run=False, reason="kubernetes/kubernetes#1")
-def test_skipped_not_run():
-    """It is skipped."""
-
-@check("passed")
-def test_passed():
-    """It passes."""
-'''
 
 
 def test_every_check_has_one_outcome_and_all_accounts_agree(project: Project) -> None:

@@ -475,6 +475,15 @@ NODE: Object = {
             },
             "Job j: being deleted; failed 1; Failed=True (Backoff)",
         ),
+        (
+            {
+                "kind": "ResourceQuota",
+                "metadata": {"name": "q"},
+                "status": {"hard": {"requests.a/b": "3", "limits.a/b": "1"}, "used": {"requests.a/b": "2"}},
+            },
+            "ResourceQuota q: used limits.a/b unknown of 1, requests.a/b 2 of 3",
+        ),
+        ({"kind": "ResourceQuota", "metadata": {"name": "q"}}, "ResourceQuota q: used not counted yet"),
     ],
 )
 def test_a_summary_says_what_matters(obj: Object | None, text: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from fixtures.engine import private
 from fixtures.engine.container import found_engine
+from fixtures.engine.registrytrust import registries
 from fixtures.errors import ExitCode
 from fixtures.targets.kind import LABEL, clusters_folder
 
@@ -92,6 +93,17 @@ def test_every_check_passes_on_a_cluster_of_ours(first: Ran) -> None:
     assert {"kubernetes version", "node image", "target"} <= properties
 
 
+def test_the_same_in_one_process_and_in_another_order(first: Ran, tmp_path: Path) -> None:
+    assert first.status == 0, first.shown
+    assert " processes" in first.shown
+    assert [step for step in first.steps if step == "run test-npu-pod"] == ["run test-npu-pod"]
+    alone = on_kind(tmp_path, "--profile", "conformance", "-n", "0", "--shuffle", "1")
+    assert alone.status == 0, alone.shown
+    assert " processes" not in alone.shown
+    assert alone.outcomes == first.outcomes
+    assert alone.results["time"]["waits"] > 0
+
+
 def test_a_kept_cluster_is_found_again(first: Ran, tmp_path: Path) -> None:
     assert first.status == 0, first.shown
     again = on_kind(tmp_path)
@@ -163,6 +175,20 @@ def test_it_is_only_read_when_a_run_is_ended(kubeconfig: Path, tmp_path: Path, n
     assert state_of(kubeconfig) == before
     ended = json.loads((folder / "results.json").read_text())
     assert ended["verdict"]["result"] != "pass"
+
+
+def test_a_registry_that_ignores_its_password_is_caught_and_leaves_nothing(first: Ran, tmp_path: Path) -> None:
+    assert first.status == 0, first.shown
+    chosen = ("--profile", "conformance", "--check", "pull-wrong-password")
+    caught = on_kind(tmp_path, *chosen, "--defect", "secret-ignored")
+    assert caught.status == ExitCode.FAILED, caught.shown
+    assert "with the deliberate fault secret-ignored" in caught.shown
+    assert "was given the image" in caught.shown
+    engine = private.running_engine() or found_engine()
+    assert engine is not None
+    assert registries(engine, NAME) == []
+    for node in engine.containers(f"{LABEL}={NAME}"):
+        assert "npu/workload" not in engine.run("exec", node, "crictl", "images")
 
 
 def test_a_node_is_not_taken_for_a_container_in_which_an_image_is_made(first: Ran) -> None:
