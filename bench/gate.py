@@ -20,7 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 ROOT = Path(__file__).parents[1]
+IMAGE = "sha256:" + "1" * 64
 FILES = 4
 """Of evidence, in a run."""
 POLICY = """
@@ -124,7 +128,7 @@ def _check(number: int, kept: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _subject(at: float) -> dict[str, Any]:
     node = {
-        "uid": "u", "image": "sha256:" + "1" * 64, "os_image": "Alibaba Cloud Linux 3", "kernel": "5.10.134",
+        "uid": "u", "image": IMAGE, "os_image": "Alibaba Cloud Linux 3", "kernel": "5.10.134",
         "containerd": "containerd://2.1.4", "kubelet": "v1.37.2", "npus": 4,
     }  # fmt: skip
     nodes = [{**node, "name": f"worker-{one}", "boot_id": f"boot-{one}"} for one in range(2)]
@@ -147,11 +151,22 @@ def _pod(number: int, began: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+CLI = [sys.executable, "-m", "fixtures.cli"]
+
+
 def gate(folders: list[Path], policy: Path, output: Path | None) -> Measured:
-    """The gate over `folders`, with what it writes when `output` is given."""
-    written = ["--output", str(output)] if output else []
-    argv = [sys.executable, "-m", "fixtures.cli", "gate", "--policy", str(policy), *written, "--results"]
-    return measured([*argv, *map(str, folders)])
+    """The gate over `folders`, with what it writes, signed, when `output` is given."""
+    written = ["--output", str(output), "--key", str(policy.parent / "release.key")] if output else []
+    return measured([*CLI, "gate", "--policy", str(policy), *written, "--results", *map(str, folders)])
+
+
+def write_keys(folder: Path) -> None:
+    """`release.key` and `release.pub` in `folder`."""
+    private = Ed25519PrivateKey.generate()
+    (folder / "release.key").touch(0o600)
+    (folder / "release.key").write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "release.pub").write_bytes(public)
 
 
 def main() -> int:
@@ -165,6 +180,7 @@ def main() -> int:
         whole, tenth = Path(name, "whole"), Path(name, "tenth")
         policy = Path(name, "policy.toml")
         policy.write_text(POLICY)
+        write_keys(policy.parent)
         for number in range(options.runs):
             make_run(whole / f"{number}", number, options.checks, options.evidence * 10**6 // options.runs)
             make_run(tenth / f"{number}", number, options.checks, options.evidence * 10**5 // options.runs)
@@ -178,6 +194,10 @@ def main() -> int:
             "gate and report": gate(folders, policy, Path(name, "out")),
             "gate and report, a tenth of the evidence": gate(small, policy, Path(name, "out-tenth")),
         }
+        key, bundle = ["--key", f"{name}/release.pub"], f"{name}/bundle.tar"
+        packed = [*CLI, "bundle", f"{name}/out", "--to", bundle, *key, "--results", *map(str, folders)]
+        rows["bundle, looked through for credentials"] = measured(packed)
+        rows["verify the bundle"] = measured([*CLI, "verify", bundle, *key, "--image", IMAGE, "--policy", str(policy)])
     least = rows["read, hash, parse"]
     print("| what | wall | processor | peak memory | processor, against read, hash, parse |")
     print("| --- | --- | --- | --- | --- |")

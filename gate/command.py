@@ -50,7 +50,7 @@ def _write(decision: Decision, folder: Path, key: Path | None) -> None:
         reason = f"{shown(error.filename or folder)} cannot be written ({error.strerror})"
         raise HarnessError(f"{reason}.", "Name another folder with `--output`.") from error
     signed = f", signed in {statement}" if statement else ", not signed: give `--key`"
-    print_lines([shown(f"report     {folder / REPORT}{signed}", 2000)])
+    print_lines([shown(f"{'report':<11} {folder / REPORT}{signed}", 2000)])
 
 
 class NotAFolderError(HarnessError):
