@@ -6,22 +6,30 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import junitparser
 import pytest
 import xmlschema
-from gateworld import IMAGES, TOP_1, judged, keep, of, results
-from hypothesis import given
+from gateworld import IMAGES, TOP_1, judged, keep, of, policy, results, write
+from gateworld import NOW as LATER
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_gate_damage import HOSTILE as VALUES
+from test_gate_damage import at, places
 
 from fixtures.junitxml import add_case, describe, end_with
 from gate.decision import Cause, Decision
 from gate.gotest import events, log_lines
+from gate.judge import decide
 from gate.junit import write_junit
 from gate.outputs import JOB_SUMMARY, write_outputs
-from gate.report import charts, views
+from gate.policy import Policy
+from gate.releases import history_of, read_release
+from gate.report import charts, history, views
 from gate.report.page import html
 from gate.report.text import clean, excerpt, markdown_text
 from gate.results import PodTimes
@@ -201,6 +209,11 @@ def test_the_job_summary_of_github_is_added_to(tmp_path: Path, monkeypatch: pyte
     assert file.read_text().startswith("before\n## ✅ PASS")
 
 
+@cache
+def xmlschema_of_ours() -> xmlschema.XMLSchema10:
+    return xmlschema.XMLSchema10(SCHEMA)
+
+
 DECISIONS = ["pass", "fail", "hostile", "inconclusive", "nothing"]
 
 
@@ -222,7 +235,7 @@ def test_junit_is_valid_green_only_for_a_pass_and_read_back(tmp_path: Path, whic
     decision = decision_of(which, tmp_path)
     file = tmp_path / "junit.xml"
     write_junit(file, decision)
-    xmlschema.XMLSchema10(SCHEMA).validate(file)
+    xmlschema_of_ours().validate(file)
     read = junitparser.JUnitXml.fromfile(str(file))
     (suite,) = list(read)
     assert (suite.failures + suite.errors == 0) == (decision.exit_code == 0) == (which == "pass")
@@ -286,6 +299,76 @@ def test_a_killed_run_is_no_pass_of_go_test(tmp_path: Path) -> None:
     decision = decision_of("inconclusive", tmp_path)
     assert list(log_lines(decision.results))[-2] == "FAIL"
     assert json.loads(list(events(decision.results))[-1])["Action"] == "fail"
+
+
+def fullest() -> dict[str, Any]:
+    """Results with something of everything that is shown."""
+    content = results()
+    began = content["run"]["began"]
+    of(content, "alloc-exclusive").update(outcome="failed", reason="No.", remedy="Do.", notes=["A note."])
+    content["series"] = [{"name": "rate", "unit": "it/s", "check": "", "points": [[began, 1.0], [began + 9, 2.0]]}]
+    content["warnings"] = [{"reason": "BackOff", "of": "Pod n/p", "message": "m", "count": 1, "check": ""}]
+    return content
+
+
+PLACES = list(places(fullest()))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Policy]:
+    folder = tmp_path_factory.mktemp("world")
+    write(folder / "base", results("bbbb0001"))
+    return folder, policy(folder)
+
+
+def damaged(world: tuple[Path, Policy], path: tuple[Any, ...], value: Any) -> Decision:
+    folder, rules = world
+    content = fullest()
+    write(folder / "run", content)
+    at(content, path[:-1])[path[-1]] = value
+    (folder / "run" / "results.json").write_text(json.dumps(content))
+    return decide([folder / "run"], rules, now=LATER, baseline=[folder / "base"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(PLACES), value=st.sampled_from(VALUES))
+def test_whatever_is_in_the_results_the_texts_are_whole(
+    world: tuple[Path, Policy], path: tuple[Any, ...], value: Any
+) -> None:
+    decision = damaged(world, path, value)
+    file = world[0] / "junit.xml"
+    write_junit(file, decision)
+    xmlschema_of_ours().validate(file)
+    (suite,) = list(junitparser.JUnitXml.fromfile(str(file)))
+    assert (suite.failures + suite.errors == 0) == (decision.exit_code == 0)
+    assert markdown(decision).splitlines()[0].endswith(views.WORDS[decision.exit_code])
+    assert all(line.replace("\t", "").isprintable() for line in log_lines(decision.results))
+    assert all(json.loads(line)["Action"] for line in events(decision.results))
+
+
+DRAWN = [path for path in PLACES if path[0] in ("run", "pods", "series", "subject", "checks")]
+
+
+@settings(max_examples=40, deadline=None)
+@given(path=st.sampled_from(DRAWN), value=st.sampled_from(VALUES))
+def test_whatever_is_in_the_results_the_page_is_whole(
+    world: tuple[Path, Policy], path: tuple[Any, ...], value: Any
+) -> None:
+    page = Page(html(damaged(world, path, value)))
+    assert page.open == []
+    assert not {tag for tag, _ in page.tags} & {"script", "img"}
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1e-308, 0, -1, 10**18])
+def test_numbers_that_no_axis_can_have_are_not_drawn(tmp_path: Path, value: float) -> None:
+    content = fullest()
+    content["series"][0]["points"] = [[content["run"]["began"], value], [0, value], [32_503_680_000, value]]
+    of(content, "flow-throughput")["measured"][0]["value"] = value
+    for pod_of_it in content["pods"]:
+        pod_of_it.update(created=32_503_680_000, scheduled=0, started=5, finished=0, npus=100_000)
+    assert Page(html(judged(tmp_path, content))).open == []
+    run = read_release(tmp_path / "run-0")
+    assert Page(history.html(history_of([run, run]))).open == []
 
 
 def test_a_drop_that_fails_is_drawn_beside_its_threshold_and_baseline(tmp_path: Path) -> None:

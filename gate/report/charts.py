@@ -59,6 +59,7 @@ MOST_PODS = 200
 """In one chart: more would be lines without a name."""
 MOST_POINTS = 2000
 """Of one line: more than a screen has columns."""
+LARGEST = 1e100
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -217,6 +218,11 @@ def _draw_interval(axes: Axes, one: Statistic, baseline: float | None) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
 
 
+def drawable(value: float) -> bool:
+    """Whether an axis can have this value: matplotlib squares what it draws."""
+    return abs(value) <= LARGEST
+
+
 def lines_over_time(
     name: str, title: str, unit: str, lines: Sequence[tuple[str, Sequence[tuple[float, float]]]]
 ) -> Markup:
@@ -233,7 +239,8 @@ def lines_over_time(
         axes = figure.subplots()
         for number, (words, points) in enumerate(lines):
             shown_points = points[:: max(len(points) // MOST_POINTS, 1)]
-            xs, ys = [at for at, _ in shown_points], [value for _, value in shown_points]
+            kept = [(at, value) for at, value in shown_points if drawable(value)]
+            xs, ys = [at for at, _ in kept], [value for _, value in kept]
             style = ("-", "--", ":", "-.")[number % 4]
             axes.plot(xs, ys, style, color=(RUNNING, PULLING, STARTING, WAITING)[number % 4], label=label(words))
         axes.set_ylim(bottom=0)
@@ -260,9 +267,10 @@ def over_releases(
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        medians = [sorted(some)[len(some) // 2] if some else float("nan") for some in values]
+        kept = [sorted(filter(drawable, some)) for some in values]
+        medians = [some[len(some) // 2] if some else float("nan") for some in kept]
         axes.plot(range(len(releases)), medians, color=RUNNING)
-        for place, some in enumerate(values):
+        for place, some in enumerate(kept):
             axes.plot([place] * len(some), some, "o", color=RUNNING, markersize=4)
         axes.set_xticks(range(len(releases)), [label(release, 24) for release in releases])
         axes.margins(x=0.05, y=0.2)
