@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from gateworld import (
     CLOUD,
@@ -27,7 +28,8 @@ from gateworld import (
 from fixtures.cli import main
 from gate.decision import Decision
 from gate.judge import decide
-from gate.screen import ROWS, screen_lines
+from gate.results import SCHEMA
+from gate.screen import ROWS, WIDTH, screen_lines
 
 Content = dict[str, Any]
 
@@ -438,9 +440,27 @@ def test_the_screen_is_one_screen_whatever_there_is_to_say(tmp_path: Path) -> No
     for width in (None, 20, 80, 300):
         lines = screen_lines(decision, width)
         assert len(lines) <= ROWS
-        assert all(line.isprintable() and len(line) <= max(width or 100, 40) for line in lines)
+        assert all(line.isprintable() and len(line) <= max(width or WIDTH, 40) for line in lines)
         assert lines[0].startswith("FAIL")
         assert any(line.startswith("and ") for line in lines)
+
+
+def test_what_stands_against_a_release_is_on_the_screen_however_many_numbers_there_are(tmp_path: Path) -> None:
+    text = POLICY + "\n[throughput]\nat_least = 1.0\nlowest_ratio = 0.5\n[timing]\nhighest_ratio = 2.0\n"
+    runs = [results(f"aaaa{number:04d}") for number in range(6)]
+    of(runs[0], "alloc-exclusive").update(outcome="failed", reason="Both got npu-0.")
+    decision = judged(tmp_path, *runs, baseline=[results(f"bbbb{number:04d}") for number in range(6)], text=text)
+    assert len(decision.statistics) == 8
+    lines = screen_lines(decision)
+    assert "✗ alloc-exclusive passed, but not each time that it was tried: Both got npu-0." in lines
+    assert sum(line.startswith(("top_1", "top_5", "rate", "pod ")) for line in lines) == 5
+    assert any(line.startswith("assumed") for line in lines)
+
+
+def test_the_schema_is_one_and_allows_what_every_run_of_the_tests_writes() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema_rs.meta.validate(schema)
+    assert jsonschema_rs.validator_for(schema).is_valid({**results(), "catalogue": None})
 
 
 def test_results_of_format_1_are_read_and_never_pass_a_gate(tmp_path: Path) -> None:
