@@ -26,7 +26,9 @@ from gateworld import (
 )
 
 from fixtures.cli import main
+from gate.catalogue import read_catalogue
 from gate.decision import Decision
+from gate.jsonfile import UnreadableError
 from gate.judge import decide
 from gate.results import SCHEMA
 from gate.screen import ROWS, WIDTH, screen_lines
@@ -485,3 +487,26 @@ def test_results_of_format_1_are_read_and_never_pass_a_gate(tmp_path: Path) -> N
     assert {"subject-unknown", "inventory-unknown", "catalogue-differs"} <= codes(decision)
     of_today = write(tmp_path / "new", results("cccc0001"))
     assert decide([of_today], policy(tmp_path), now=NOW, baseline=[folder]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "not a list of checks in format 1"),
+        ({"format": 2, "checks": catalogue()}, "not a list of checks in format 1"),
+        (catalogue_of([]), "not a list of checks in format 1"),
+        (catalogue_of([*catalogue(), catalogue()[0]]), "names the check flow-completed twice"),
+        (catalogue_of([{**catalogue()[0], "profile": "nightly"}]), "holds at 0 what is no check"),
+        (catalogue_of([{**catalogue()[0], "level": "may"}]), "holds at 0 what is no check"),
+        (catalogue_of([{**catalogue()[0], "id": "../x"}]), "holds at 0 what is no check"),
+        (catalogue_of([{**catalogue()[0], "needs": "cloud"}]), "holds at 0 what is no check"),
+        (catalogue_of([{"id": "a"}]), "holds at 0 what is no check"),
+    ],
+)
+def test_a_catalogue_that_nobody_can_judge_by_is_refused(tmp_path: Path, content: Any, words: str) -> None:
+    file = tmp_path / "catalogue.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UnreadableError, match=words):
+        read_catalogue(file)
+    decision = decide([write(tmp_path / "run", results())], policy(tmp_path), now=NOW, catalogue=file)
+    assert codes(decision) == {"catalogue-missing"}
