@@ -133,7 +133,7 @@ def _sampled(metric: Metric, count: Count, other: Count | None) -> Statistic:
         "fail": f"is below {against} {limit:.4%}, by more than chance explains (p = {test.p_value:.2g})",
         "inconclusive": f"shows no drop from {against} {limit:.4%}, but {rules.images} images cannot show the "
         f"{limits.visible_drop * 100:.2f} points that the policy wants seen",
-        "pass": f"shows no drop from {against} {limit:.4%} (p = {test.p_value:.2g})",
+        "pass": f"shows no drop from {against} {limit:.4%} beyond chance (p = {test.p_value:.2g})",
     }[result]
     sentence = (
         f"{name} {value:.4%} {meaning}; a drop of {test.smallest_drop * 100:.2f} points would be found with "

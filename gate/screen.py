@@ -6,13 +6,14 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 
 from gate.decision import EXIT_CODES, Decision, Finding, Statistic
 from gate.jsonfile import shown
 
 ROWS = 24
 """Of the screen, at most."""
-WIDTH = 100
+WIDTH = 120
 """Columns, where there is no terminal to ask."""
 NARROWEST = 40
 LABEL = 11
@@ -31,38 +32,32 @@ def screen_lines(decision: Decision, width: int | None = None) -> list[str]:
     head = [
         *_rows("", f"{decision.verdict.upper()}: {ADVICE[decision.exit_code]}", columns, 1),
         *_rows("subject", _subject(decision), columns, 3),
-        *_rows("runs", _runs(decision), columns, 2),
+        *_rows("runs", _runs(decision), columns, 1),
         *_rows("policy", _policy(decision), columns, 2),
         *_rows("checks", _checks(decision), columns, 2),
     ]
-    for one in decision.statistics:
-        head += _rows(one.metric, _statistic(one), columns, 2)
-    if decision.false_alarm:
-        words = f"at most {decision.false_alarm:.2g} for a candidate that is as good as it must be"
-        head += _rows("false alarm", words, columns, 1)
+    for metric in dict.fromkeys(one.metric for one in decision.statistics):
+        head += _rows(metric, _numbers([one for one in decision.statistics if one.metric == metric]), columns, 1)
     against = [finding for finding in decision.findings if finding.effect in EXIT_CODES]
     others = [finding for finding in decision.findings if finding.effect == "warning"]
-    notes = sum(finding.effect == "note" for finding in decision.findings)
-    foot = _rows("also", f"{notes} notes", columns, 1) if notes else []
-    most = ROWS - len(foot)
-    return [*_with_blocks(head[: most - 1], [*against, *others], decision, columns, most), *foot]
+    if decision.statistics:
+        head += _rows("assumed", _assumed(decision), columns, 2 if against else 5)
+    return _with_blocks(head[: ROWS - 1], [*against, *others], decision, columns)
 
 
-def _with_blocks(
-    head: list[str], findings: Sequence[Finding], decision: Decision, columns: int, most: int
-) -> list[str]:
+def _with_blocks(head: list[str], findings: Sequence[Finding], decision: Decision, columns: int) -> list[str]:
     causes = {row.id: row.cause for row in decision.checks if row.cause}
     lines = list(head)
     for number, finding in enumerate(findings):
         mark = {"warning": "!"}.get(finding.effect, "✗")
         block = _rows("", f"{mark} {finding.sentence}", columns, 2)
-        cause = causes.get(finding.check)
+        cause = causes.get(finding.check) if finding.code.startswith("check-") else None
         if cause:
             block += _rows("", f"  {cause.sentence}", columns, 2)
         if remedy := cause.command if cause else finding.remedy:
             block += _rows("", f"  to do: {remedy}", columns, 1)
         left = len(findings) - number
-        if len(lines) + len(block) + (left > 1) > most:
+        if len(lines) + len(block) + (left > 1) > ROWS:
             return [*lines, *_rows("", f"and {left} more", columns, 1)]
         lines += block
     return lines
@@ -97,7 +92,8 @@ def _runs(decision: Decision) -> str:
     ids = ", ".join(results.run.id for results in decision.results[:4])
     more = f" and {len(decision.results) - 4} more" if len(decision.results) > 4 else ""
     beside = f"; baseline of {len(decision.baseline)}" if decision.baseline else "; no baseline"
-    return f"{len(decision.results)} ({ids}{more}), {_time(began)} to {_time(ended)} UTC{beside}"
+    first, last = _time(began), _time(ended)
+    return f"{len(decision.results)} ({ids}{more}), {first} to {last.removeprefix(first[:11])} UTC{beside}"
 
 
 def _time(seconds: float) -> str:
@@ -119,8 +115,31 @@ def _checks(decision: Decision) -> str:
     return f"{len(required)} required" + (f": {told}" if told else "") + (f"; others: {beside}" if beside else "")
 
 
-def _statistic(one: Statistic) -> str:
-    return f"{one.result}: {one.sentence.partition(' ')[2]}"
+def _numbers(several: Sequence[Statistic]) -> str:
+    """The value of a metric, and what each comparison of it came to, with the smallest drop that it can see."""
+    told = [_value(several[0], several[0].value)]
+    for one in several:
+        name, limit = ("limit", one.limit) if one.against == "threshold" else ("baseline", one.baseline or 0.0)
+        if one.smallest_drop is None:
+            sees = f"{_interval(one.low, one.high)}{' times it' if one.against == 'baseline' else ''}"
+        else:
+            sees = f"sees {one.smallest_drop * 100:.2f} points" if one.smallest_drop else "by counts"
+        told.append(f"{name} {_value(one, limit)}: {one.result}, {sees}")
+    return "; ".join(told)
+
+
+def _value(one: Statistic, value: float) -> str:
+    return f"{value:.4%}" if one.unit == "fraction" else f"{value:.4g} {one.unit}".strip()
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.3g} to {high:.3g}" if isfinite(low) and isfinite(high) else "too few runs"
+
+
+def _assumed(decision: Decision) -> str:
+    assumptions = dict.fromkeys(text for one in decision.statistics for text in one.assumptions)
+    rate = f"false alarms {decision.false_alarm:.2g} in all; " if decision.false_alarm else ""
+    return rate + "; ".join(assumptions)
 
 
 def _rows(label: str, text: str, columns: int, most: int) -> list[str]:

@@ -13,6 +13,8 @@ from scipy import optimize, stats
 
 GRID = 41
 """Counts of the baseline at which the critical count is computed; between them it is nearly a straight line."""
+EXACT = 10_000
+"""Pairs of values up to which ranks are counted exactly."""
 SEED = 0
 """Of the integration over several tests, so that the same results give the same figures."""
 SPREAD = 7.0
@@ -220,12 +222,24 @@ def ratio_interval(values: Sequence[float], baseline: Sequence[float], alpha: fl
     others = np.log(np.asarray(baseline, dtype=np.float64))
     differences = np.sort(np.subtract.outer(logs, others).ravel())
     value = float(np.exp(np.median(differences)))
-    null = rank_sum_distribution(len(logs), len(others))
-    outside = int(np.searchsorted(np.cumsum(null), alpha, side="right"))
+    outside, rate = _outside(len(logs), len(others), alpha)
     if outside == 0:
         return Interval(value, 0.0, np.inf, 0.0)
-    rate = float(np.sum(null[:outside]))
     return Interval(value, float(np.exp(differences[outside - 1])), float(np.exp(differences[-outside])), rate)
+
+
+def _outside(one: int, other: int, alpha: float) -> tuple[int, float]:
+    """How many differences lie outside of each end of the interval, and the chance that the truth does.
+
+    From the exact distribution, and from the normal one where there are so many that both are the same.
+    """
+    if one * other <= EXACT:
+        cumulated = np.cumsum(rank_sum_distribution(one, other))
+        outside = int(np.searchsorted(cumulated, alpha, side="right"))
+        return outside, float(cumulated[outside - 1]) if outside else 0.0
+    mean, deviation = one * other / 2, np.sqrt(one * other * (one + other + 1) / 12)
+    outside = int(mean + stats.norm.ppf(alpha) * deviation + 0.5)
+    return outside, float(stats.norm.cdf((outside - 0.5 - mean) / deviation))
 
 
 @lru_cache(maxsize=64)
@@ -239,7 +253,7 @@ def rank_sum_distribution(one: int, other: int) -> NDArray[np.float64]:
     for step in range(1, min(one, other) + 1):
         factor = max(one, other) + step
         counts[factor:] = counts[factor:] - counts[: len(counts) - factor]
-        for place in range(step, len(counts)):
-            counts[place] += counts[place - step]
+        for place in range(step):
+            counts[place::step] = np.cumsum(counts[place::step])
     chances: NDArray[np.float64] = counts / counts.sum()
     return chances

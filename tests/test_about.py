@@ -137,6 +137,17 @@ def test_everything_that_is_new_gone_or_changed_is_named_once() -> None:
     }
 
 
+def test_what_was_being_deleted_before_the_run_is_not_the_runs_to_keep() -> None:
+    going = {"deletionTimestamp": "2026-11-24T10:00:00Z"}
+    before = [
+        node(),
+        named("Namespace", "earlier", metadata=going),
+        named("ServiceAccount", "default", namespace="earlier"),
+        pod("last", metadata={"namespace": "earlier", **going}),
+    ]
+    assert left_behind(inventory_of(before, NPU), inventory_of([node()], NPU)) == []
+
+
 def test_a_pod_that_its_controller_made_anew_is_not_left_behind() -> None:
     def of(uid: str) -> dict[str, Any]:
         owner = {"ownerReferences": [{"uid": "set", "controller": True}]}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from gateworld import (
     CLOUD,
@@ -25,9 +26,12 @@ from gateworld import (
 )
 
 from fixtures.cli import main
+from gate.catalogue import read_catalogue
 from gate.decision import Decision
+from gate.jsonfile import UnreadableError
 from gate.judge import decide
-from gate.screen import ROWS, screen_lines
+from gate.results import SCHEMA
+from gate.screen import ROWS, WIDTH, screen_lines
 
 Content = dict[str, Any]
 
@@ -438,9 +442,27 @@ def test_the_screen_is_one_screen_whatever_there_is_to_say(tmp_path: Path) -> No
     for width in (None, 20, 80, 300):
         lines = screen_lines(decision, width)
         assert len(lines) <= ROWS
-        assert all(line.isprintable() and len(line) <= max(width or 100, 40) for line in lines)
+        assert all(line.isprintable() and len(line) <= max(width or WIDTH, 40) for line in lines)
         assert lines[0].startswith("FAIL")
         assert any(line.startswith("and ") for line in lines)
+
+
+def test_what_stands_against_a_release_is_on_the_screen_however_many_numbers_there_are(tmp_path: Path) -> None:
+    text = POLICY + "\n[throughput]\nat_least = 1.0\nlowest_ratio = 0.5\n[timing]\nhighest_ratio = 2.0\n"
+    runs = [results(f"aaaa{number:04d}") for number in range(6)]
+    of(runs[0], "alloc-exclusive").update(outcome="failed", reason="Both got npu-0.")
+    decision = judged(tmp_path, *runs, baseline=[results(f"bbbb{number:04d}") for number in range(6)], text=text)
+    assert len(decision.statistics) == 8
+    lines = screen_lines(decision)
+    assert "✗ alloc-exclusive passed, but not each time that it was tried: Both got npu-0." in lines
+    assert sum(line.startswith(("top_1", "top_5", "rate", "pod ")) for line in lines) == 5
+    assert any(line.startswith("assumed") for line in lines)
+
+
+def test_the_schema_is_one_and_allows_what_every_run_of_the_tests_writes() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema_rs.meta.validate(schema)
+    assert jsonschema_rs.validator_for(schema).is_valid({**results(), "catalogue": None})
 
 
 def test_results_of_format_1_are_read_and_never_pass_a_gate(tmp_path: Path) -> None:
@@ -465,3 +487,26 @@ def test_results_of_format_1_are_read_and_never_pass_a_gate(tmp_path: Path) -> N
     assert {"subject-unknown", "inventory-unknown", "catalogue-differs"} <= codes(decision)
     of_today = write(tmp_path / "new", results("cccc0001"))
     assert decide([of_today], policy(tmp_path), now=NOW, baseline=[folder]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "not a list of checks in format 1"),
+        ({"format": 2, "checks": catalogue()}, "not a list of checks in format 1"),
+        (catalogue_of([]), "not a list of checks in format 1"),
+        (catalogue_of([*catalogue(), catalogue()[0]]), "names the check flow-completed twice"),
+        (catalogue_of([{**catalogue()[0], "profile": "nightly"}]), "holds at 0 what is no check"),
+        (catalogue_of([{**catalogue()[0], "level": "may"}]), "holds at 0 what is no check"),
+        (catalogue_of([{**catalogue()[0], "id": "../x"}]), "holds at 0 what is no check"),
+        (catalogue_of([{**catalogue()[0], "needs": "cloud"}]), "holds at 0 what is no check"),
+        (catalogue_of([{"id": "a"}]), "holds at 0 what is no check"),
+    ],
+)
+def test_a_catalogue_that_nobody_can_judge_by_is_refused(tmp_path: Path, content: Any, words: str) -> None:
+    file = tmp_path / "catalogue.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UnreadableError, match=words):
+        read_catalogue(file)
+    decision = decide([write(tmp_path / "run", results())], policy(tmp_path), now=NOW, catalogue=file)
+    assert codes(decision) == {"catalogue-missing"}

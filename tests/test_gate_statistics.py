@@ -89,6 +89,18 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     assert factors / 2000 == pytest.approx(statistics.ratio_interval([1.0] * 6, [1.0] * 7, 0.05).one_sided, rel=0.25)
 
 
+def test_many_values_are_ranked_as_few_are_in_no_time() -> None:
+    source = np.random.default_rng(1)
+    ours, theirs = source.lognormal(1.0, 0.3, 100).tolist(), source.lognormal(1.0, 0.3, 100).tolist()
+    exact = statistics.ratio_interval(ours, theirs, 0.0125)
+    normal = statistics.ratio_interval([*ours, ours[0]], theirs, 0.0125)
+    assert normal.low == pytest.approx(exact.low, rel=0.01)
+    assert normal.high == pytest.approx(exact.high, rel=0.01)
+    assert normal.one_sided == pytest.approx(exact.one_sided, rel=0.05)
+    assert exact.one_sided <= 0.0125
+    assert statistics.ratio_interval(ours * 10, theirs * 10, 0.0125).low < 1.1
+
+
 def test_too_few_values_have_no_interval() -> None:
     assert statistics.median_interval([3.0] * 4, 0.05).low == -np.inf
     assert statistics.median_interval([3.0] * 5, 0.05).low == 3.0
