@@ -131,7 +131,9 @@ def _require_results(statement: Statement, results: Sequence[Path]) -> None:
     for run in runs.keys() - folders.keys():
         raise RefusedError(f"The results of run {shown(run)} were signed, and are not given.", "Give them as well.")
     for name, kept in named.items():
-        _, run, inside = name.split("/", 2)
+        run, _, inside = name.removeprefix(f"{RUNS}/").partition("/")
+        if run not in folders:
+            raise RefusedError(f"The statement names {shown(name)}, and no results of that run.", ORIGINAL)
         file = folders[run] / inside
         if not archive.is_plain(name) or file.is_symlink() or not file.is_file():
             raise RefusedError(f"{shown(file)} was signed, and is not there.", ORIGINAL)

@@ -169,6 +169,7 @@ def test_phases_and_npus_are_those_of_the_pods() -> None:
     assert charts.npus_over_time([whole, two, pending], 20.0) == [(4.0, 1), (9.0, 2), (20.0, 0)]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_breaks_out_of_markdown_or_carries_escapes(text: str) -> None:
     plain = clean(text)
@@ -266,6 +267,7 @@ def test_a_failure_bears_its_claim_cause_and_attachments(tmp_path: Path, monkeyp
     assert (tmp_path / "run-0/evidence/alloc-exclusive/pod.log").is_file()
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_any_text_makes_a_testcase_that_can_be_read(one: str, two: str) -> None:
     suite = ET.Element("testsuite")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xmlschema
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -228,12 +229,28 @@ def test_the_summary_shows_musts_first_and_counts_what_it_leaves_out() -> None:
 
 
 JUNIT = """<testsuites><testsuite name="pytest" errors="2" failures="1" skipped="1" tests="4">
-<testcase time="0.1"/>
+<testcase time="0.100"/>
 <testcase classname="e2e.test_it" name="test_0" time="0.100"><failure message="no">text</failure></testcase>
 <testcase classname="e2e.test_it" name="test_0" time="0.200"><error message="teardown">gone</error></testcase>
-<testcase classname="e2e.test_it" name="test_1" time="0.1"><skipped message="x"/><error message="y">z</error></testcase>
-<testcase classname="e2e.test_it" name="test_2" time="0.1"><failure message="API">API</failure></testcase>
+<testcase classname="e2e.test_it" name="test_1" time="0.100"><skipped message=""/><error>z</error></testcase>
+<testcase classname="e2e.test_it" name="test_2" time="0.100"><failure message="API">API</failure></testcase>
 </testsuite></testsuites>"""
+
+
+def test_a_failed_check_has_its_cause_as_message_and_its_evidence_attached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "results" / "junit.xml"
+    file.parent.mkdir()
+    file.write_text(JUNIT)
+    run = run_of("failed", "error", "error", "passed")
+    run.results["check-0"].evidence = [{"file": "evidence/check-0/pod.yaml", "sha256": "0" * 64, "bytes": 1}]
+    junit.complete(file, run, verdict_of(run))
+    xmlschema.XMLSchema10(Path(__file__).parent / "junit.xsd").validate(file)
+    case = next(case for case in ET.parse(file).getroot().iter("testcase") if case.get("name") == "test_0")  # noqa: S314
+    assert case[0].get("message") == "Reason 0."
+    assert "[[ATTACHMENT|results/evidence/check-0/pod.yaml]]" in str(case.findtext("system-out"))
 
 
 def test_the_junit_file_is_completed_to_one_outcome_a_test(tmp_path: Path) -> None:
