@@ -54,6 +54,9 @@ def _state(results: Results) -> Iterable[Finding]:
     if run.state == "finished" and run.exit_code is None:
         sentence = f"Run {run.id} says that it finished, and has no exit code."
         yield Finding("run-not-finished", "inconclusive", sentence, AGAIN, run=run.id)
+    if results.verdict == "fail" and not any(check.outcome == "failed" for check in results.checks):
+        sentence = f"Run {run.id} says that it failed, and no check in it did."
+        yield Finding("run-contradicts", "inconclusive", sentence, AGAIN, run=run.id)
     for trouble in run.troubles:
         yield Finding("run-troubled", "inconclusive", f"Run {run.id}: {trouble}", AGAIN, run=run.id)
 

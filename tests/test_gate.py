@@ -112,6 +112,7 @@ WAYS_TO_BE_GREEN_FOR_NOTHING: list[tuple[str, Callable[[Content], object], str, 
     ("no catalogue", change("catalogue", to=None), "catalogue-differs", 2),
     # 6: a verdict that is written into the results, and one written before the clean-up
     ("the run calls itself passed and failed", set_outcome("flow-completed", "failed"), "check-failed", 1),
+    ("the run says that it failed, and no check did", change("verdict", "result", to="fail"), "run-contradicts", 2),
     ("the run was killed", change("run", "state", to="running"), "run-not-finished", 2),
     ("the run was interrupted", change("run", "state", to="interrupted"), "run-not-finished", 2),
     ("the target was never ready", change("run", "state", to="cannot-run"), "run-not-finished", 2),
