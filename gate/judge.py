@@ -19,7 +19,7 @@ from gate.recorded import recorded_of
 from gate.regressions import findings_of_baseline, findings_of_baseline_subject
 from gate.results import RESULTS, Results, read_results
 from gate.runs import findings_of_evidence, findings_of_runs
-from gate.subject import findings_of_subject, nodes_without_a_pod, subject_of_runs
+from gate.subject import devices_not_exercised, findings_of_subject, nodes_not_exercised, subject_of_runs
 
 GRAVEST: tuple[Effect, ...] = ("nothing", "fail", "left-behind", "inconclusive", "warning", "note")
 TESTED = ("passed", "failed", "known-upstream")
@@ -122,12 +122,15 @@ def _with_cause(row: CheckRow, differences: Sequence[str]) -> CheckRow:
 
 
 def _coverage(runs: Sequence[Results], policy: Policy) -> Iterable[Finding]:
-    if policy.coverage != "nodes":
-        return
-    for node in nodes_without_a_pod(runs):
+    remedy = "Run checks until each has run something, or set `coverage` in the policy."
+    for node in nodes_not_exercised(runs) if policy.coverage != "none" else ():
         sentence = f"No NPU pod has succeeded on node {shown(node.name)}, which has {node.npus} NPUs."
-        remedy = "Run checks until each node has run one, or set `coverage` in the policy."
         yield Finding("node-not-exercised", "inconclusive", sentence, remedy)
+    effect: Effect = "inconclusive" if policy.coverage == "devices" else "note"
+    for name, (idle, of) in devices_not_exercised(runs).items():
+        yield Finding("device-not-exercised", effect, f"{idle} of {of} NPUs of node {shown(name)} ran nothing.", remedy)
+    if policy.coverage == "devices" and not any(results.devices for results in runs):
+        yield Finding("device-not-exercised", effect, "No run says which NPUs ran anything.", remedy)
 
 
 def _compare(runs: Sequence[Results], baseline: Sequence[Results], policy: Policy) -> list[Compared]:

@@ -172,7 +172,7 @@ class Policy:
         profile: every must-check of it is required.
         checks: further checks that are required, whatever their level.
         repeats: runs in which each required check must have passed.
-        coverage: `nodes` when an NPU pod must have succeeded on every node with NPUs; else `none`.
+        coverage: `nodes` when something must have run on every node with NPUs, `devices` on every NPU; else `none`.
         skips: capabilities that a target may lack: a check that needs one of them may be skipped there.
         flaky: how many checks may have passed only at a later try.
         candidate: what the verdict must be about.

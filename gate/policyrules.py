@@ -115,7 +115,7 @@ TOP = {
     "format": Rule(_whole(1, 1)),
     "profile": Rule(_one_of("documented", "conformance", "slow", "release")),
     "repeats": Rule(_whole(1, 1000), 1),
-    "coverage": Rule(_one_of("nodes", "none"), "nodes"),
+    "coverage": Rule(_one_of("devices", "nodes", "none"), "nodes"),
     "skips": Rule(_some_of(*CAPABILITIES), ()),
     "flaky": Rule(_whole(0, 1000), 0),
     "required": Rule(_any, {}),

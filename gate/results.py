@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -238,6 +238,8 @@ class Results:
         pods: the pods that it ran.
         series: numbers over time.
         warnings: Warning events.
+        violations: where a device was in two containers at once, or lost.
+        devices: by node, how many NPUs it had, and which of them ran anything.
     """
 
     folder: Path
@@ -260,6 +262,8 @@ class Results:
     pods: tuple[PodTimes, ...]
     series: tuple[Series, ...]
     warnings: tuple[Warning, ...]
+    violations: tuple[str, ...] = ()
+    devices: Mapping[str, tuple[int, frozenset[str]]] = field(default_factory=dict)
 
 
 def read_results(folder: Path) -> Results:
@@ -355,6 +359,8 @@ def _results(content: dict[str, Any], folder: Path, sha256: str, written: int) -
             for one in content.get("series", ())
         ),
         warnings=tuple(Warning(**one) for one in content.get("warnings", ())),
+        violations=tuple(content.get("violations", ())),
+        devices={node: (one["of"], frozenset(one["exercised"])) for node, one in content.get("devices", {}).items()},
     )
 
 

@@ -30,6 +30,7 @@ def findings_of_runs(runs: Sequence[Results], now: float) -> list[Finding]:
         found += _state(results)
         found += _clock(results, now)
         found += _inventory(results)
+        found += [_violation(results, text) for text in results.violations]
         if not results.checks:
             sentence = f"Run {results.run.id} selected no check."
             found.append(Finding("run-empty", "inconclusive", sentence, AGAIN, run=results.run.id))
@@ -54,6 +55,13 @@ def _state(results: Results) -> Iterable[Finding]:
     if run.state == "finished" and run.exit_code is None:
         sentence = f"Run {run.id} says that it finished, and has no exit code."
         yield Finding("run-not-finished", "inconclusive", sentence, AGAIN, run=run.id)
+    if defect := results.settings.get("defect"):
+        sentence = f"Run {run.id} had the deliberate defect {shown(defect)}: it says nothing of the candidate."
+        yield Finding("defect", "nothing", sentence, "Run the checks without `--defect`.", run=run.id)
+    failed = results.violations or any(check.outcome == "failed" for check in results.checks)
+    if results.verdict == "fail" and not failed:
+        sentence = f"Run {run.id} says that it failed, and no check in it did."
+        yield Finding("run-contradicts", "inconclusive", sentence, AGAIN, run=run.id)
     for trouble in run.troubles:
         yield Finding("run-troubled", "inconclusive", f"Run {run.id}: {trouble}", AGAIN, run=run.id)
 
@@ -87,6 +95,11 @@ def _inventory(results: Results) -> Iterable[Finding]:
     for left in inventory.left_behind:
         detail = f" ({left.detail})" if left.detail else ""
         yield Finding("left-behind", "left-behind", f"Run {run} {left.change} {left.what}{detail}.", CLEAN, run=run)
+
+
+def _violation(results: Results, text: str) -> Finding:
+    remedy = "Read the device plugin's and the kubelet's log of that node and time."
+    return Finding("device-violated", "fail", f"Run {results.run.id}: {text}", remedy, run=results.run.id)
 
 
 def _shards(runs: Sequence[Results]) -> Iterable[Finding]:

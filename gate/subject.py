@@ -144,8 +144,20 @@ def identity_of(subject: Subject) -> Iterable[tuple[str, str]]:
         yield f"{role} image", ", ".join(digests)
 
 
-def nodes_without_a_pod(runs: Sequence[Results]) -> tuple[Node, ...]:
-    """Nodes with NPUs on which no pod with NPUs has succeeded in any run."""
+def nodes_not_exercised(runs: Sequence[Results]) -> tuple[Node, ...]:
+    """Nodes with NPUs on which no pod with NPUs has succeeded, and no NPU has run anything, in any run."""
     exercised = {pod.node for results in runs for pod in results.pods if pod.npus and pod.phase == "Succeeded"}
+    exercised |= {node for results in runs for node, (_, ran) in results.devices.items() if ran}
     nodes = {node.name: node for results in runs if results.after for node in results.after.nodes if node.npus}
     return tuple(node for name, node in sorted(nodes.items()) if name not in exercised)
+
+
+def devices_not_exercised(runs: Sequence[Results]) -> dict[str, tuple[int, int]]:
+    """By node, how many of its NPUs ran nothing in any run, and of how many; without nodes that ran all of theirs."""
+    ran: dict[str, set[str]] = {}
+    has: dict[str, int] = {}
+    for results in runs:
+        for node, (of, exercised) in results.devices.items():
+            ran.setdefault(node, set()).update(exercised)
+            has[node] = max(of, has.get(node, 0))
+    return {node: (of - len(ran[node]), of) for node, of in sorted(has.items()) if len(ran[node]) < of}

@@ -236,7 +236,7 @@ def look(tmp_path: Path) -> Iterator[tuple[Look, ApiServer]]:
 def test_a_run_is_looked_at_before_while_and_after(look: tuple[Look, ApiServer]) -> None:
     about = About()
     going = named("Namespace", "npu-e2e-1", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
-    with attach(about, look[0], patience=20.0) as log:
+    with attach(about, look[0], patience=lambda: 20.0) as log:
         deadline = time.monotonic() + 30
         while not log.pods and time.monotonic() < deadline:
             continue
@@ -259,7 +259,7 @@ def test_a_run_is_looked_at_before_while_and_after(look: tuple[Look, ApiServer])
 def test_what_cannot_be_read_is_none_and_never_nothing(look: tuple[Look, ApiServer]) -> None:
     look[1].on(SERVED[1], refusal(403, "Forbidden", "nodes is forbidden"))
     about = About()
-    with pytest.raises(HarnessError, match="The check's own"), attach(about, look[0], patience=0.0):
+    with pytest.raises(HarnessError, match="The check's own"), attach(about, look[0], patience=lambda: 0.0):
         raise HarnessError("The check's own.", "Look.")
     assert (about.before, about.after, about.inventory) == (None, None, None)
 
@@ -278,8 +278,10 @@ def test_the_whole_of_our_own_cluster_counts_and_of_another_what_is_labelled_our
 
 
 def test_only_the_documented_flow_on_a_kept_cluster_does_not_wait_for_what_it_deleted() -> None:
-    def patience(*, keep: bool, profile: str) -> float:
-        return patience_of(cast("Settings", SimpleNamespace(keep=keep, profile=profile)))
+    def patience(profile: str, *, keep: bool, interrupted: bool = False) -> float:
+        settings = cast("Settings", SimpleNamespace(keep=keep, profile=profile))
+        return patience_of(settings, interrupted=interrupted)
 
-    assert patience(keep=True, profile="documented") == 0.0
-    assert patience(keep=False, profile="documented") == patience(keep=True, profile="release") == PATIENCE
+    assert patience("documented", keep=True) == 0.0
+    assert patience("documented", keep=False) == patience("release", keep=True) == PATIENCE
+    assert patience("release", keep=False, interrupted=True) == 0.0

@@ -112,6 +112,8 @@ WAYS_TO_BE_GREEN_FOR_NOTHING: list[tuple[str, Callable[[Content], object], str, 
     ("no catalogue", change("catalogue", to=None), "catalogue-differs", 2),
     # 6: a verdict that is written into the results, and one written before the clean-up
     ("the run calls itself passed and failed", set_outcome("flow-completed", "failed"), "check-failed", 1),
+    ("the run says that it failed, and no check did", change("verdict", "result", to="fail"), "run-contradicts", 2),
+    ("the run had a deliberate defect", change("settings", "defect", to="world-opens-dev"), "defect", 3),
     ("the run was killed", change("run", "state", to="running"), "run-not-finished", 2),
     ("the run was interrupted", change("run", "state", to="interrupted"), "run-not-finished", 2),
     ("the target was never ready", change("run", "state", to="cannot-run"), "run-not-finished", 2),
@@ -131,6 +133,7 @@ WAYS_TO_BE_GREEN_FOR_NOTHING: list[tuple[str, Callable[[Content], object], str, 
     ("the pods had no NPU", lambda c: [p.update(npus=0) for p in c["pods"]], "node-not-exercised", 2),
     ("no node has an NPU", lambda c: [n.update(npus=0) for s in c["subject"].values() for n in s["nodes"]],
      "subject-unknown", 2),
+    ("a device was in two containers", lambda c: c.update(violations=["npu-0 is in a and b."]), "device-violated", 1),
     # subject
     ("another node image after a reboot", change("subject", "after", "nodes", 1, "image", to="sha256:9"),
      "subject-changed", 2),
@@ -372,6 +375,18 @@ def test_what_changed_against_the_accepted_release_is_named_and_blocks_where_the
     decision = judged(tmp_path, now, baseline=[before], text=POLICY + blocks)
     assert decision.exit_code == 2
     assert codes(decision) == {"new-skip", "lost-check", "slow-wait", "new-warning"}
+
+
+def test_each_npu_has_run_something_where_the_policy_asks_for_it(tmp_path: Path) -> None:
+    text = POLICY.replace("[required]", 'coverage = "devices"\n[required]')
+    one, other = results("aaaa0001"), results("aaaa0002")
+    assert "device-not-exercised" in codes(judged(tmp_path, one, text=text))
+    one["devices"] = {"worker-1": {"of": 2, "exercised": ["npu-0"]}, "worker-2": {"of": 1, "exercised": ["npu-0"]}}
+    half = judged(tmp_path, one, text=text)
+    assert half.reasons == ("1 of 2 NPUs of node worker-1 ran nothing.",)
+    assert judged(tmp_path, one).exit_code == 0
+    other["devices"] = {"worker-1": {"of": 2, "exercised": ["npu-1"]}}
+    assert judged(tmp_path, one, other, text=text).exit_code == 0
 
 
 def test_a_baseline_that_is_missing_unreadable_or_the_candidate_itself_is_no_baseline(tmp_path: Path) -> None:
