@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from gate.results import read_results
+
 ROOT = Path(__file__).parent.parent
 HEAD = """
 import os
@@ -168,6 +170,8 @@ class Project:
         (self.path / "e2e/test_it.py").write_text(HEAD + code)
 
     def results(self) -> Any:
+        """What the file holds, once the gate has read it: it is as the schema has it."""
+        assert read_results(self.path / "results").format == 2
         return json.loads((self.path / "results/results.json").read_text())
 
     def outcomes(self) -> dict[str, str]:

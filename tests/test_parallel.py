@@ -33,6 +33,7 @@ def without_times(results: Any) -> Any:
         del results[key]
     for check in results["checks"]:
         assert set(check.pop("seconds")) >= {"setup", "teardown"}
+        check["evidence"] = [file["file"] for file in check["evidence"]]  # what is in them tells of earlier runs too
     return results
 
 

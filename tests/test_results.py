@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xmlschema
 from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -230,7 +231,7 @@ def test_the_summary_is_at_most_one_screen_whatever_went_wrong(outcomes: list[st
     for result in run.results.values():
         result.check = replace(result.check, claim=text)
         result.reason = result.remedy = text
-        result.evidence = ["evidence/x/y"]
+        result.evidence = [{"file": "evidence/x/y", "sha256": "0" * 64, "bytes": 1}]
     run.stop("target", "\n".join([text] * 30), text)
     run.troubles = [text] * 9
     lines = summary_lines(run, verdict_of(run), Path("results"), width=width)
@@ -250,12 +251,28 @@ def test_the_summary_shows_musts_first_and_counts_what_it_leaves_out() -> None:
 
 
 JUNIT = """<testsuites><testsuite name="pytest" errors="2" failures="1" skipped="1" tests="4">
-<testcase time="0.1"/>
+<testcase time="0.100"/>
 <testcase classname="e2e.test_it" name="test_0" time="0.100"><failure message="no">text</failure></testcase>
 <testcase classname="e2e.test_it" name="test_0" time="0.200"><error message="teardown">gone</error></testcase>
-<testcase classname="e2e.test_it" name="test_1" time="0.1"><skipped message="x"/><error message="y">z</error></testcase>
-<testcase classname="e2e.test_it" name="test_2" time="0.1"><failure message="API">API</failure></testcase>
+<testcase classname="e2e.test_it" name="test_1" time="0.100"><skipped message=""/><error>z</error></testcase>
+<testcase classname="e2e.test_it" name="test_2" time="0.100"><failure message="API">API</failure></testcase>
 </testsuite></testsuites>"""
+
+
+def test_a_failed_check_has_its_cause_as_message_and_its_evidence_attached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "results" / "junit.xml"
+    file.parent.mkdir()
+    file.write_text(JUNIT)
+    run = run_of("failed", "error", "error", "passed")
+    run.results["check-0"].evidence = [{"file": "evidence/check-0/pod.yaml", "sha256": "0" * 64, "bytes": 1}]
+    junit.complete(file, run, verdict_of(run))
+    xmlschema.XMLSchema10(Path(__file__).parent / "junit.xsd").validate(file)
+    case = next(case for case in ET.parse(file).getroot().iter("testcase") if case.get("name") == "test_0")  # noqa: S314
+    assert case[0].get("message") == "Reason 0."
+    assert "[[ATTACHMENT|results/evidence/check-0/pod.yaml]]" in str(case.findtext("system-out"))
 
 
 def test_the_junit_file_is_completed_to_one_outcome_a_test(tmp_path: Path) -> None:
@@ -267,13 +284,14 @@ def test_the_junit_file_is_completed_to_one_outcome_a_test(tmp_path: Path) -> No
     junit.complete(file, run, verdict_of(run))
     suite = ET.parse(file).getroot()[0]  # noqa: S314
     cases = {str(case.get("name")): case for case in suite.findall("testcase")}
-    assert [child.tag for child in cases["test_0"]] == ["properties", "failure", "system-err"]
+    assert [child.tag for child in cases["test_0"]] == ["failure", "system-out", "system-err"]
     assert cases["test_0"].get("time") == "0.300"
     assert "gone" in str(cases["test_0"].findtext("system-err"))
-    assert [child.tag for child in cases["test_1"]] == ["properties", "error"]
-    assert [child.tag for child in cases["test_2"]] == ["properties", "error"]
-    assert [child.tag for child in cases["test_3"]] == ["properties", "skipped"]
+    assert [child.tag for child in cases["test_1"]] == ["error", "system-out"]
+    assert [child.tag for child in cases["test_2"]] == ["error", "system-out"]
+    assert [child.tag for child in cases["test_3"]] == ["skipped", "system-out"]
     assert [child.tag for child in cases["run"]] == ["error"]
+    assert "It holds.\n[[PROPERTY|id=check-0]]" in str(cases["test_0"].findtext("system-out"))
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "5",
         "failures": "1",

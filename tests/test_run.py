@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
 from projects import EVERYTHING, PASSING, Project, new_project, summary_of
+
+from gate.catalogue import read_catalogue
 
 pytest_plugins = ["pytester"]
 
@@ -45,7 +48,7 @@ def test_one(record_measurement):
     assert (project.path / "results/mine.txt").read_text() == "mine"
 
     results = project.results()
-    assert results["format"] == 1
+    assert results["format"] == 2
     assert results["run"]["state"] == "finished"
     assert results["run"]["exit_code"] == 0
     assert results["run"]["ended"] >= results["run"]["began"]
@@ -55,13 +58,18 @@ def test_one(record_measurement):
     (entry,) = results["checks"]
     assert entry["claim"] == "One holds."
     assert entry["needs"] == ["faults"]
-    assert entry["measured"] == {"rate [it/s]": 2.5, "broken": "nan"}
+    assert entry["measured"] == [
+        {"name": "rate", "value": 2.5, "unit": "it/s"},
+        {"name": "broken", "value": "nan", "unit": ""},
+    ]
+    assert read_catalogue(project.path / "results/catalogue.json").file.sha256 == results["catalogue"]["sha256"]
     assert set(entry["seconds"]) == {"setup", "call", "teardown"}
 
     assert project.junit() == {"test_one": "passed"}
     text = (project.path / "results/junit.xml").read_text()
-    for name, value in {"kubernetes version": "v1.37.2", "id": "one", "level": "must", "rate [it/s]": "2.5"}.items():
-        assert f'<property name="{name}" value="{value}" />' in text
+    assert '<property name="kubernetes version" value="v1.37.2" />' in text
+    for name, value in {"id": "one", "level": "must", "rate [it/s]": "2.5"}.items():
+        assert f"[[PROPERTY|{name}={value}]]" in text
 
 
 def test_every_check_has_one_outcome_and_all_accounts_agree(project: Project) -> None:
@@ -82,8 +90,11 @@ def test_every_check_has_one_outcome_and_all_accounts_agree(project: Project) ->
     assert failed["reason"] == "one is not two"
     assert "assert 1 == 2" in failed["detail"]
     assert "teardown: RuntimeError: not removed" in failed["notes"]
-    assert failed["evidence"] == ["evidence/failed-assertion/pod.yaml"]
-    assert (project.path / "results" / failed["evidence"][0]).read_text() == "failed-assertion, torn down: False"
+    text = "failed-assertion, torn down: False"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    file = "evidence/failed-assertion/pod.yaml"
+    assert failed["evidence"] == [{"file": file, "sha256": digest, "bytes": len(text)}]
+    assert (project.path / "results" / file).read_text() == text
     assert "evidence: The log is gone." in failed["notes"]
     assert any("KeyError: 'x'" in note for note in failed["notes"])
     assert entries["failed-product"]["remedy"] == "Read its log."

@@ -1,0 +1,81 @@
+"""The runs as `go test` would have printed them: what CNCF's AI conformance reads as e2e.log and results.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from gate.jsonfile import shown
+from gate.results import CheckResult, Outcome, Results
+
+E2E_LOG, GO_TEST = "e2e.log", "results.json"
+PACKAGE = "npu-conformance"
+Word = Literal["pass", "fail", "skip"]
+WORDS: dict[Outcome, Word] = {
+    "passed": "pass",
+    "failed": "fail",
+    "error": "fail",
+    "skipped": "skip",
+    "not-run": "skip",
+    "known-upstream": "skip",
+}
+
+
+def log_lines(runs: Sequence[Results]) -> Iterator[str]:
+    """What `go test -v` prints: a package for each run, a test for each check, in their order; without line ends."""
+    for results in runs:
+        for check in results.checks:
+            yield f"=== RUN   {check.id}"
+            yield from _said(check)
+            yield f"--- {WORDS[check.outcome].upper()}: {check.id} ({_seconds(check):.2f}s)"
+        passed = _passed(results)
+        if results.run.state != "finished":
+            yield f"panic: the run is {results.run.state}. {shown(results.run.stopped)}".rstrip()
+        yield "PASS" if passed else "FAIL"
+        yield f"{'ok  ' if passed else 'FAIL'}\t{_package(results)}\t{_duration(results):.3f}s"
+
+
+def events(runs: Sequence[Results]) -> Iterator[str]:
+    """What `go test -json` prints: an event as JSON on a line, without line ends."""
+    for results in runs:
+        package = {"Package": _package(results)}
+        yield _event("start", package)
+        for check in results.checks:
+            test = {**package, "Test": check.id}
+            yield _event("run", test)
+            for line in _said(check):
+                yield _event("output", test, Output=f"{line}\n")
+            yield _event(WORDS[check.outcome], test, Elapsed=round(_seconds(check), 3))
+        yield _event("pass" if _passed(results) else "fail", package, Elapsed=round(_duration(results), 3))
+
+
+def _event(action: str, where: dict[str, Any], **more: Any) -> str:
+    return json.dumps({"Action": action, **where, **more})
+
+
+def _package(results: Results) -> str:
+    return f"{PACKAGE}/{results.run.id}"
+
+
+def _passed(results: Results) -> bool:
+    words = {WORDS[check.outcome] for check in results.checks if check.level == "must"}
+    return results.run.state == "finished" and "pass" in words and "fail" not in words
+
+
+def _said(check: CheckResult) -> Iterator[str]:
+    yield f"    {shown(check.claim)}"
+    if check.outcome != "passed":
+        yield f"    {check.outcome}: {shown(check.reason, 2000)}"
+    for one in check.measured:
+        yield f"    {shown(one.name, 100)}: {shown(one.value)} {shown(one.unit, 40)}".rstrip()
+    for note in check.notes:
+        yield f"    note: {shown(note)}"
+
+
+def _seconds(check: CheckResult) -> float:
+    return sum(check.seconds.values())
+
+
+def _duration(results: Results) -> float:
+    return max((results.run.ended or results.run.began) - results.run.began, 0.0)

@@ -1,0 +1,139 @@
+"""What the gate writes beside its screen: report, summary, JUnit, what `go test` prints, and the signed statement."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fixtures.errors import HarnessError
+from fixtures.resultsfolder import MARK, write_whole
+from gate.decision import Decision, NamedFile
+from gate.envelope import sealed, signer_of
+from gate.gotest import E2E_LOG, GO_TEST, events, log_lines
+from gate.jsonfile import read_bounded, shown
+from gate.junit import JUNIT, write_junit
+from gate.layout import BASELINE, REPORT, RUNS, SUMMARY, evidence_file, named_runs, results_file
+from gate.report.page import write_report
+from gate.results import RESULTS, Results, evidence_of
+from gate.statement import CATALOGUE, POLICY, STATEMENT, Kept, statement_of
+from gate.summary import markdown
+
+JOB_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Names the file that GitHub shows with a job; set by its runner."""
+MOST_SUMMARY_BYTES = 1_000_000
+"""Of a job's summary, GitHub takes 1 MiB."""
+CHUNK = 2**20
+
+
+def write_outputs(decision: Decision, folder: Path, key: Path | None = None) -> Path | None:
+    """Write everything to `folder`, in the places that it has in a bundle; return the statement, if one was signed.
+
+    A statement of an earlier decision is removed first, so that none ever stands beside files that it is not about.
+
+    Args:
+        decision: what was decided.
+        folder: made if needed; one that the gate did not make must be empty.
+        key: the private key; None to sign nothing.
+
+    Raises:
+        HarnessError: the folder is not the gate's to write to, the decision cannot be signed, or what was judged has
+            changed meanwhile.
+        OSError: a file cannot be written.
+    """
+    signer = signer_of(key) if key else None
+    _take_over(folder, decision)
+    (folder / STATEMENT).unlink(missing_ok=True)
+    write_junit(folder / JUNIT, decision)
+    _write_lines(folder / E2E_LOG, log_lines(decision.results))
+    _write_lines(folder / GO_TEST, events(decision.results))
+    write_report(folder / REPORT, decision)
+    text = markdown(decision)
+    write_whole(folder / SUMMARY, text)
+    _add_job_summary(text)
+    files = [_kept(folder, name) for name in (JUNIT, E2E_LOG, GO_TEST, REPORT, SUMMARY)]
+    files += _copies(folder, decision)
+    if signer is None:
+        return None
+    files += [kept for run, results in named_runs(decision.results) for kept in _evidence(run, results)]
+    (folder / STATEMENT).write_bytes(sealed(statement_of(decision, files), signer))
+    return folder / STATEMENT
+
+
+def _take_over(folder: Path, decision: Decision) -> None:
+    """Make `folder`, and leave a mark there that it is ours.
+
+    Raises:
+        HarnessError: it holds files that the gate did not write, such as results.
+    """
+    elsewhere = "Give the gate a folder of its own with `--output`."
+    judged = {results.folder.resolve() for results in (*decision.results, *decision.baseline)}
+    if folder.resolve() in judged:
+        raise HarnessError(f"{shown(folder)} holds results that were judged.", elsewhere)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise HarnessError(f"{shown(folder)} holds files that the gate did not write.", elsewhere)
+    (folder / MARK).touch()
+
+
+def _write_lines(file: Path, lines: Iterator[str]) -> None:
+    scratch = file.with_name(f".{file.name}.new")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+    scratch.replace(file)
+
+
+def _add_job_summary(text: str) -> None:
+    """Add the summary to the job's, when this runs in one on GitHub."""
+    if file := os.environ.get(JOB_SUMMARY):
+        whole = text.encode()
+        with Path(file).open("ab") as stream:
+            stream.write(whole if len(whole) <= MOST_SUMMARY_BYTES else whole[:MOST_SUMMARY_BYTES] + b"\n")
+
+
+def _kept(folder: Path, name: str) -> Kept:
+    digest, size = _hashed(folder / name)
+    return Kept(name, digest, size)
+
+
+def _hashed(file: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with file.open("rb") as stream:
+        while piece := stream.read(CHUNK):
+            digest.update(piece)
+            size += len(piece)
+    return digest.hexdigest(), size
+
+
+def _copies(folder: Path, decision: Decision) -> Iterable[Kept]:
+    """Copy policy, catalogue and results files, as they were when they were judged."""
+    wanted = [(POLICY, decision.policy)]
+    if decision.catalogue.path:
+        wanted.append((CATALOGUE, decision.catalogue))
+    for top, runs in ((RUNS, decision.results), (BASELINE, decision.baseline)):
+        wanted += [
+            (results_file(top, run), NamedFile(str(results.folder / RESULTS), results.sha256))
+            for run, results in named_runs(runs)
+        ]
+    for name, source in wanted:
+        raw = read_bounded(Path(source.path))
+        if hashlib.sha256(raw).hexdigest() != source.sha256:
+            raise HarnessError(f"{shown(source.path)} was changed while it was judged.", "Run the gate again.")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(raw)
+        yield Kept(name, source.sha256, len(raw))
+
+
+def _evidence(run: str, results: Results) -> Iterable[Kept]:
+    """What a run kept, by the hashes that it wrote down, which the gate has checked; each file once."""
+    seen = set()
+    for kept in evidence_of(results):
+        if kept.file in seen:
+            continue
+        seen.add(kept.file)
+        if kept.sha256:
+            yield Kept(evidence_file(run, kept.file), kept.sha256, kept.bytes)
+        elif (file := results.folder / kept.file).is_file() and not file.is_symlink():  # format 1 has no hashes
+            digest, size = _hashed(file)
+            yield Kept(evidence_file(run, kept.file), digest, size)

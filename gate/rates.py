@@ -1,0 +1,185 @@
+"""Throughput and times of pods over repeats: nothing is assumed of how they are distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import ceil, inf, isfinite, log2
+from statistics import median
+
+from gate import statistics
+from gate.accuracy import Compared
+from gate.decision import Finding, Statistic, Verdict
+from gate.jsonfile import shown
+from gate.measures import readings
+from gate.policy import Rate, Timing
+from gate.results import PodTimes, Results
+
+REPEATS = "runs are independent of each other, and of one distribution, whichever"
+FACTOR = "the candidate's distribution is the baseline's times a factor"
+SECONDS = "times of pods are whole seconds; of a run the median of its pods counts; 0 s counts as half a second"
+MORE = "Run the checks again, and give all results folders together."
+TIMES: dict[str, tuple[str, Callable[[PodTimes], tuple[float | None, float | None]]]] = {
+    "pod start": ("from created to started", lambda pod: (pod.created, pod.started)),
+    "pod run": ("from started to finished", lambda pod: (pod.started, pod.finished)),
+}
+
+
+def compare_throughput(runs: Sequence[Results], baseline: Sequence[Results], rules: Rate) -> Compared:
+    """Compare the median rate with its threshold, and with the baseline's where there is one."""
+    findings: list[Finding] = []
+    values, unit = _rates(runs, rules, findings)
+    others, _ = _rates(baseline, rules, findings)
+    name = rules.measure
+    asked = [rules.at_least is not None, rules.lowest_ratio is not None and bool(baseline)]
+    alpha = rules.false_alarm / max(sum(asked), 1)
+    told = []
+    if not values and any(asked):
+        sentence = f"{name} was measured by no run."
+        findings.append(Finding("not-measured", "inconclusive", sentence, MORE, rules.check))
+    if values and rules.at_least is not None:
+        told.append(_median(name, unit, values, rules.at_least, alpha))
+    if asked[1] and values and rules.lowest_ratio is not None:
+        if others:
+            told.append(_ratio(name, unit, values, others, alpha, lowest=rules.lowest_ratio))
+        else:
+            sentence = f"{name} was measured by no run of the baseline."
+            findings.append(Finding("not-measured", "inconclusive", sentence, MORE, rules.check))
+    return Compared(tuple(told), tuple(findings), sum(one.false_alarm for one in told))
+
+
+def _rates(runs: Sequence[Results], rules: Rate, findings: list[Finding]) -> tuple[list[float], str]:
+    values, units = [], []
+    for reading in readings(runs, rules.check, rules.measure):
+        if isinstance(reading.value, float) and isfinite(reading.value) and reading.value > 0:
+            values.append(reading.value)
+            units.append(reading.unit)
+        else:
+            sentence = f"{rules.measure} of run {reading.run} is {reading.shown}, which is no rate."
+            findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check, reading.run))
+    if len(set(units)) > 1:
+        several = shown(", ".join(sorted(set(units))))
+        sentence = f"{rules.measure} has several units: {several}."
+        findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check))
+    return values, units[0] if units else ""
+
+
+def compare_timings(runs: Sequence[Results], baseline: Sequence[Results], rules: Timing) -> Compared:
+    """Compare how long NPU pods took to start and to run with the baseline's; nothing without a baseline."""
+    if not baseline:
+        return Compared((), (), 0.0)
+    told, findings = [], []
+    for name, (words, times) in TIMES.items():
+        ours, theirs = _medians(runs, times), _medians(baseline, times)
+        if ours and theirs:
+            told.append(_ratio(name, "s", ours, theirs, rules.false_alarm / len(TIMES), highest=rules.highest_ratio))
+        else:
+            whose = "the candidate" if not ours else "the baseline"
+            sentence = f"No run of {whose} says how long its NPU pods took {words}."
+            findings.append(Finding("not-measured", "inconclusive", sentence, MORE))
+    return Compared(tuple(told), tuple(findings), sum(one.false_alarm for one in told))
+
+
+def _medians(runs: Iterable[Results], times: Callable[[PodTimes], tuple[float | None, float | None]]) -> list[float]:
+    found = []
+    for results in runs:
+        spans = [_span(*times(pod)) for pod in results.pods if pod.npus]
+        if known := [span for span in spans if span is not None]:
+            found.append(median(known))
+    return found
+
+
+def _span(began: float | None, ended: float | None) -> float | None:
+    if began is None or ended is None or ended < began:
+        return None
+    return max(ended - began, 0.5)
+
+
+def _median(name: str, unit: str, values: Sequence[float], limit: float, alpha: float) -> Statistic:
+    interval = statistics.median_interval(values, alpha)
+    result: Verdict = "fail" if interval.high < limit else "pass" if interval.low >= limit else "inconclusive"
+    needed = ceil(-log2(alpha))
+    meaning = {
+        "fail": f"is below {limit:.4g}",
+        "pass": f"is at least {limit:.4g}",
+        "inconclusive": f"may be above or below {limit:.4g}"
+        if len(values) >= needed
+        else f"takes {needed} runs to tell",
+    }[result]
+    return Statistic(
+        metric=name,
+        unit=unit,
+        against="threshold",
+        test="order statistics (sign test), one-sided",
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        confidence=1 - 2 * interval.one_sided if interval.one_sided else 1.0,
+        limit=limit,
+        baseline=None,
+        p_value=None,
+        alpha=alpha,
+        false_alarm=interval.one_sided,
+        smallest_drop=None,
+        power=None,
+        size=len(values),
+        baseline_size=0,
+        result=result,
+        sentence=f"{name}: the median of {_runs(values)}, {interval.value:.4g} {unit}, {meaning}"
+        f" (interval {_ends(interval.low, interval.high)}).",
+        assumptions=(REPEATS,),
+    )
+
+
+def _ratio(
+    name: str,
+    unit: str,
+    values: Sequence[float],
+    others: Sequence[float],
+    alpha: float,
+    *,
+    lowest: float = 0.0,
+    highest: float = inf,
+) -> Statistic:
+    interval = statistics.ratio_interval(values, others, alpha)
+    bad = interval.high < lowest or interval.low > highest
+    good = interval.low >= lowest and interval.high <= highest
+    result: Verdict = "fail" if bad else "pass" if good else "inconclusive"
+    limit, word = (lowest, "at least") if lowest else (highest, "at most")
+    wanted = f"{word} {limit:.4g} times the baseline's"
+    meaning = {
+        "fail": f"which is not {wanted}",
+        "pass": f"which is {wanted}",
+        "inconclusive": f"which may or may not be {wanted}: {_runs(values)} and {len(others)} of the baseline are too"
+        " few or too scattered",
+    }[result]
+    return Statistic(
+        metric=name,
+        unit=unit,
+        against="baseline",
+        test="Hodges and Lehmann's factor with the rank-sum interval",
+        value=median(values),
+        low=interval.low,
+        high=interval.high,
+        confidence=1 - 2 * interval.one_sided if interval.one_sided else 1.0,
+        limit=limit,
+        baseline=median(others),
+        p_value=None,
+        alpha=alpha,
+        false_alarm=interval.one_sided,
+        smallest_drop=None,
+        power=None,
+        size=len(values),
+        baseline_size=len(others),
+        result=result,
+        sentence=f"{name}: {interval.value:.3g} times the baseline's (interval {_ends(interval.low, interval.high)}), "
+        f"{meaning}.",
+        assumptions=(REPEATS, FACTOR, *((SECONDS,) if unit == "s" else ())),
+    )
+
+
+def _runs(values: Sequence[float]) -> str:
+    return f"{len(values)} run{'' if len(values) == 1 else 's'}"
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}" if isfinite(low) and isfinite(high) else "without ends"

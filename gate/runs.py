@@ -1,0 +1,149 @@
+"""Whether the runs themselves can be counted on: ended, whole, cleaned up, their evidence as they wrote it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from gate.decision import Finding
+from gate.jsonfile import shown
+from gate.results import Results, evidence_of
+
+CLOCK_SECONDS = 5.0
+"""By which clocks of the machines that wrote the times may differ."""
+CHUNK = 2**20
+AGAIN = "Run the checks again, and keep the results folder as the run leaves it."
+CLEAN = "Remove what is left, or `npu-e2e clean`, then run the checks again."
+
+
+def findings_of_runs(runs: Sequence[Results], now: float) -> list[Finding]:
+    """Where a run was killed or stopped, its times cannot be, it left something behind, or is there twice."""
+    found: list[Finding] = []
+    seen: dict[str, Results] = {}
+    for results in runs:
+        other = seen.setdefault(results.run.id, results)
+        if other is not results:
+            sentence = f"Run {results.run.id} is given twice: {shown(other.folder)} and {shown(results.folder)}."
+            found.append(Finding("run-twice", "inconclusive", sentence, "Give each run once.", run=results.run.id))
+        found += _state(results)
+        found += _clock(results, now)
+        found += _inventory(results)
+        found += [_violation(results, text) for text in results.violations]
+        if not results.checks:
+            sentence = f"Run {results.run.id} selected no check."
+            found.append(Finding("run-empty", "inconclusive", sentence, AGAIN, run=results.run.id))
+    found += _shards(runs)
+    return found
+
+
+def _state(results: Results) -> Iterable[Finding]:
+    run = results.run
+    words = {
+        "running": "was killed: it never wrote its end",
+        "interrupted": "was interrupted",
+        "cannot-run": "ended before any check could begin",
+    }
+    if run.state in words:
+        stopped = f": {run.stopped}" if run.stopped else "."
+        yield Finding(
+            "run-not-finished", "inconclusive", f"Run {run.id} {words[run.state]}{stopped}", AGAIN, run=run.id
+        )
+    elif run.stopped:
+        yield Finding("run-not-finished", "inconclusive", f"Run {run.id} was stopped: {run.stopped}", AGAIN, run=run.id)
+    if run.state == "finished" and run.exit_code is None:
+        sentence = f"Run {run.id} says that it finished, and has no exit code."
+        yield Finding("run-not-finished", "inconclusive", sentence, AGAIN, run=run.id)
+    if defect := results.settings.get("defect"):
+        sentence = f"Run {run.id} had the deliberate defect {shown(defect)}: it says nothing of the candidate."
+        yield Finding("defect", "nothing", sentence, "Run the checks without `--defect`.", run=run.id)
+    failed = results.violations or any(check.outcome == "failed" for check in results.checks)
+    if results.verdict == "fail" and not failed:
+        sentence = f"Run {run.id} says that it failed, and no check in it did."
+        yield Finding("run-contradicts", "inconclusive", sentence, AGAIN, run=run.id)
+    for trouble in run.troubles:
+        yield Finding("run-troubled", "inconclusive", f"Run {run.id}: {trouble}", AGAIN, run=run.id)
+
+
+def _clock(results: Results, now: float) -> Iterable[Finding]:
+    run = results.run
+    in_order = (
+        ("its beginning", run.began),
+        ("the first reading of its nodes", results.before.at if results.before else None),
+        ("the last reading of its nodes", results.after.at if results.after else None),
+        ("its end", run.ended),
+        ("now", now),
+    )
+    known = [(words, time) for words, time in in_order if time is not None]
+    for (earlier, first), (later, then) in pairwise(known):
+        if then < first - CLOCK_SECONDS:
+            sentence = f"The clock of run {run.id} cannot be counted on: {later} is before {earlier}."
+            yield Finding("clock", "inconclusive", sentence, "Set the clocks, then run the checks again.", run=run.id)
+
+
+def _inventory(results: Results) -> Iterable[Finding]:
+    run, inventory = results.run.id, results.inventory
+    if inventory is None:
+        yield Finding(
+            "inventory-unknown", "inconclusive", f"Nobody looked at what run {run} left behind.", AGAIN, run=run
+        )
+        return
+    if not inventory.before or not inventory.after:
+        sentence = f"The inventory of run {run} is empty, which no cluster is: it was not read."
+        yield Finding("inventory-unknown", "inconclusive", sentence, AGAIN, run=run)
+    for left in inventory.left_behind:
+        detail = f" ({left.detail})" if left.detail else ""
+        yield Finding("left-behind", "left-behind", f"Run {run} {left.change} {left.what}{detail}.", CLEAN, run=run)
+
+
+def _violation(results: Results, text: str) -> Finding:
+    remedy = "Read the device plugin's and the kubelet's log of that node and time."
+    return Finding("device-violated", "fail", f"Run {results.run.id}: {text}", remedy, run=results.run.id)
+
+
+def _shards(runs: Sequence[Results]) -> Iterable[Finding]:
+    shards: dict[int, set[int]] = {}
+    for results in runs:
+        if results.run.shard:
+            index, of = results.run.shard
+            shards.setdefault(of, set()).add(index)
+            if index > of:
+                sentence = f"Run {results.run.id} says that it is shard {index} of {of}."
+                yield Finding("shard-missing", "inconclusive", sentence, AGAIN, run=results.run.id)
+    for of, seen in shards.items():
+        if missing := sorted(set(range(1, of + 1)) - seen):
+            several = ", ".join(map(str, missing[:10]))
+            sentence = f"Of {of} shards {len(missing)} were not given: {several}."
+            yield Finding("shard-missing", "inconclusive", sentence, "Give the results of every shard.")
+
+
+def findings_of_evidence(runs: Sequence[Results]) -> list[Finding]:
+    """Files of evidence that are not there, not as the run wrote them, or not in its folder; read in pieces."""
+    found = []
+    for results in runs:
+        for kept in evidence_of(results):
+            if problem := _problem(results.folder, kept.file, kept.sha256, kept.bytes):
+                sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {problem}."
+                found.append(Finding("evidence-changed", "inconclusive", sentence, AGAIN, run=results.run.id))
+    return found
+
+
+def _problem(folder: Path, name: str, sha256: str, size: int) -> str:
+    file = folder / name
+    try:
+        if any(part.is_symlink() for part in (file, *file.parents[: len(Path(name).parts) - 1])):
+            return "is a link"
+        if not file.is_file():
+            return "is not there"
+        if not sha256:
+            return ""  # format 1 kept no hashes
+        if file.stat().st_size != size:
+            return "is not as long as it was"
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            while piece := stream.read(CHUNK):
+                digest.update(piece)
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({shown(getattr(error, 'strerror', None) or error)})"
+    return "" if digest.hexdigest() == sha256 else "was changed after the run"

@@ -1,0 +1,150 @@
+"""Whether a statement or a bundle holds: signed by that key, about that image, by that policy, and nothing changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from securesystemslib.signer import Key
+
+from gate import archive
+from gate.catalogue import Catalogue, catalogue_of, read_catalogue
+from gate.envelope import RefusedError, opened
+from gate.jsonfile import MOST_BYTES, UnreadableError, read_bounded, shown
+from gate.layout import RUNS, results_file
+from gate.policy import PROFILES
+from gate.results import RESULTS
+from gate.statement import CATALOGUE, STATEMENT, Statement, require_about, statement_in
+
+ORIGINAL = "Ask whoever gave it for the original."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a statement.
+
+    Attributes:
+        key: whose signature it must bear.
+        image: the node image that it must be about, by digest.
+        policy: SHA-256 of the policy that it must have been made by, in hex.
+        catalogue: of the checks that it must tell of; None for the one in the bundle, which the statement names.
+    """
+
+    key: Key
+    image: str
+    policy: str
+    catalogue: Path | None = None
+
+
+def verified_bundle(bundle: Path, asked: Asked) -> Statement:
+    """The statement in `bundle`, if it holds and each file is there as it was signed, and no other. Unpacks nothing.
+
+    Raises:
+        RefusedError: it does not hold; the cause says where.
+        UnreadableError: it cannot be read.
+    """
+    if not bundle.is_file():
+        raise UnreadableError(f"{shown(bundle)} is no file.", "Name a bundle.")
+    with bundle.open("rb") as stream:
+        found = archive.members(stream)
+        first = next(found, None)
+        if first is None or first.name != STATEMENT:
+            raise RefusedError(f"{shown(bundle)} does not begin with a statement.", ORIGINAL)
+        statement = statement_in(opened(_whole(first), asked.key, Path(first.name)))
+        catalogue = _require_files(found, statement)
+    known = read_catalogue(asked.catalogue) if asked.catalogue else catalogue_of(catalogue, Path(CATALOGUE))
+    _require_about(statement, asked, known)
+    return statement
+
+
+def _whole(member: archive.Member) -> bytes:
+    if member.size > MOST_BYTES:
+        raise RefusedError(f"{shown(member.name)} is larger than any that the gate writes.", ORIGINAL)
+    return b"".join(member.pieces)
+
+
+def _require_files(found: Iterator[archive.Member], statement: Statement) -> bytes:
+    """Require the files of the statement, in the order of their paths; return the catalogue."""
+    catalogue, seen = b"", []
+    for member in found:
+        kept = statement.files.get(member.name)
+        if kept is None:
+            raise RefusedError(f"{shown(member.name)} is not in the statement: it was added afterwards.", ORIGINAL)
+        digest = hashlib.sha256()
+        pieces: Iterable[bytes] = member.pieces
+        if member.name == CATALOGUE:
+            catalogue = _whole(member)
+            pieces = [catalogue]
+        for piece in pieces:
+            digest.update(piece)
+        if member.size != kept.bytes or digest.hexdigest() != kept.sha256:
+            raise RefusedError(f"{shown(member.name)} was changed after it was signed.", ORIGINAL)
+        seen.append(member.name)
+    for name in statement.files.keys() - set(seen):
+        raise RefusedError(f"{shown(name)} is in the statement, and was taken out of the bundle.", ORIGINAL)
+    if seen != sorted(seen):
+        raise RefusedError("The files of the bundle are not in the order in which they are packed.", ORIGINAL)
+    return catalogue
+
+
+def verified_statement(file: Path, asked: Asked, results: Sequence[Path] = ()) -> Statement:
+    """The statement in `file`, if it holds, and if `results` are those that it was made of.
+
+    Args:
+        file: the statement.
+        asked: what it must be; with a catalogue.
+        results: every results folder of the candidate; none to look at the statement alone.
+
+    Raises:
+        RefusedError: it does not hold; the cause says where.
+        UnreadableError: it cannot be read.
+    """
+    statement = statement_in(opened(read_bounded(file), asked.key, file))
+    beside = file.parent / CATALOGUE
+    _require_about(statement, asked, read_catalogue(asked.catalogue or beside))
+    if results:
+        _require_results(statement, results)
+    return statement
+
+
+def _require_about(statement: Statement, asked: Asked, catalogue: Catalogue) -> None:
+    if statement.profile not in PROFILES:
+        raise RefusedError(f"The statement names no profile that is known: {shown(statement.profile)}.", ORIGINAL)
+    profile = PROFILES[statement.profile]
+    checks = [(entry.id, entry.profile in profile) for entry in catalogue.entries.values()]
+    require_about(statement, image=asked.image, policy=asked.policy, catalogue=catalogue.file.sha256, checks=checks)
+
+
+def _require_results(statement: Statement, results: Sequence[Path]) -> None:
+    """Require that the folders hold the runs of the statement, each file of them, and no other run."""
+    named = {name: kept for name, kept in statement.files.items() if name.startswith(f"{RUNS}/")}
+    runs = {name.split("/")[1]: kept.sha256 for name, kept in named.items() if _is_results(name)}
+    folders: dict[str, Path] = {}
+    for folder in results:
+        given = hashlib.sha256(read_bounded(folder / RESULTS)).hexdigest()
+        run = next((run for run, sha256 in runs.items() if sha256 == given and run not in folders), None)
+        if run is None:
+            raise RefusedError(f"{shown(folder)} does not hold results that were signed.", ORIGINAL)
+        folders[run] = folder
+    for run in runs.keys() - folders.keys():
+        raise RefusedError(f"The results of run {shown(run)} were signed, and are not given.", "Give them as well.")
+    for name, kept in named.items():
+        run, _, inside = name.removeprefix(f"{RUNS}/").partition("/")
+        if run not in folders:
+            raise RefusedError(f"The statement names {shown(name)}, and no results of that run.", ORIGINAL)
+        file = folders[run] / inside
+        if not archive.is_plain(name) or file.is_symlink() or not file.is_file():
+            raise RefusedError(f"{shown(file)} was signed, and is not there.", ORIGINAL)
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            while piece := stream.read(archive.CHUNK):
+                digest.update(piece)
+        if digest.hexdigest() != kept.sha256:
+            raise RefusedError(f"{shown(file)} was changed after it was signed.", ORIGINAL)
+
+
+def _is_results(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 3 and name == results_file(RUNS, parts[1])

@@ -1,0 +1,212 @@
+"""The gate's tests: against other ways to the same numbers, and what is decided with them."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gateworld import IMAGES, POLICY, TOP_1, TOP_5, codes, judged, of, results
+from scipy import stats
+
+from gate import statistics
+from gate.decision import Decision, Statistic
+
+
+def test_the_figures_of_the_documented_run_are_those_that_were_computed_by_hand() -> None:
+    test = statistics.against_threshold(TOP_1, IMAGES, TOP_1 / IMAGES, alpha=1e-3, power=0.8, level=0.95)
+    assert round(test.smallest_drop * 100, 2) == 0.77
+    assert round(test.false_alarm, 5) == 0.00097
+    assert statistics.critical_count(IMAGES, TOP_1 / IMAGES, 1e-3) == 36_849
+    two = statistics.against_baseline(TOP_1, IMAGES, TOP_1, IMAGES, alpha=1e-3, power=0.8, level=0.95)
+    assert round(two.smallest_drop * 100, 2) == 1.09
+    five = statistics.against_baseline(TOP_5, IMAGES, TOP_5, IMAGES, alpha=1e-3, power=0.8, level=0.95)
+    assert five.smallest_drop * 100 == pytest.approx(0.673, abs=0.003)  # by hand from the normal distribution
+
+
+@pytest.mark.parametrize(("images", "expected", "alpha"), [(20, 0.9, 0.05), (512, 0.748, 1e-3), (5000, 0.924, 0.01)])
+def test_the_largest_count_that_fails_has_at_most_the_chance_that_was_asked_for(
+    images: int, expected: float, alpha: float
+) -> None:
+    count = statistics.critical_count(images, expected, alpha)
+    chances = stats.binom.pmf(np.arange(images + 1), images, expected).cumsum()
+    assert chances[count] <= alpha < chances[count + 1]
+    at = statistics.against_threshold(count, images, expected, alpha=alpha, power=0.8, level=0.95)
+    above = statistics.against_threshold(count + 1, images, expected, alpha=alpha, power=0.8, level=0.95)
+    assert (at.rejects, above.rejects) == (True, False)
+    assert at.p_value <= alpha < above.p_value
+
+
+def test_no_count_fails_where_too_few_images_can_show_nothing() -> None:
+    assert statistics.critical_count(3, 0.5, 1e-3) == -1
+    test = statistics.against_threshold(0, 3, 0.5, alpha=1e-3, power=0.8, level=0.95)
+    assert (test.rejects, test.smallest_drop, test.false_alarm) == (False, 1.0, 0.0)
+
+
+def test_two_samples_are_compared_as_by_fisher_and_the_rate_is_that_of_all_outcomes() -> None:
+    images, share, alpha = 40, 0.75, 0.05
+    test = statistics.against_baseline(24, images, 36, images, alpha=alpha, power=0.8, level=0.95)
+    table = np.array([[24, 16], [36, 4]])
+    assert test.p_value == pytest.approx(stats.fisher_exact(table, alternative="less").pvalue)
+    assert test.rejects
+    chances = stats.binom.pmf(np.arange(images + 1), images, share)
+    rate = sum(
+        chances[ours] * chances[theirs]
+        for ours, theirs in product(range(images + 1), repeat=2)
+        if stats.hypergeom.cdf(ours, 2 * images, ours + theirs, images) <= alpha
+    )
+    assert test.false_alarm == pytest.approx(rate, rel=0.02)
+
+
+def test_a_drop_that_is_allowed_is_no_failure_however_sure() -> None:
+    sure: dict[str, Any] = {"alpha": 1e-3, "power": 0.8, "level": 0.95}
+    assert statistics.against_baseline(36_000, IMAGES, TOP_1, IMAGES, **sure).rejects
+    assert not statistics.against_baseline(36_000, IMAGES, TOP_1, IMAGES, allowed=0.03, **sure).rejects
+    assert statistics.against_baseline(36_000, IMAGES, TOP_1, IMAGES, allowed=0.02, **sure).rejects
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 1), (3, 4), (4, 3), (5, 5)])
+def test_the_distribution_of_ranks_is_that_of_all_orders(one: int, other: int) -> None:
+    counts = np.zeros(one * other + 1)
+    for places in combinations(range(one + other), one):
+        counts[sum(place - number for number, place in enumerate(places))] += 1
+    assert statistics.rank_sum_distribution(one, other) == pytest.approx(counts / counts.sum())
+    lowest = stats.mannwhitneyu(range(one), range(10, 10 + other), alternative="less", method="exact")
+    assert statistics.rank_sum_distribution(one, other)[0] == pytest.approx(lowest.pvalue)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    source = np.random.default_rng(20261124)
+    missed = factors = 0
+    for _ in range(2000):
+        ours, theirs = source.lognormal(1.0, 0.3, 6).tolist(), source.lognormal(1.0, 0.3, 7).tolist()
+        interval = statistics.median_interval(ours, 0.05)
+        missed += interval.high < np.exp(1.0)
+        factors += statistics.ratio_interval(ours, theirs, 0.05).high < 1.0
+    assert missed / 2000 == pytest.approx(statistics.median_interval([1.0] * 6, 0.05).one_sided, rel=0.4)
+    assert factors / 2000 == pytest.approx(statistics.ratio_interval([1.0] * 6, [1.0] * 7, 0.05).one_sided, rel=0.25)
+
+
+def test_many_values_are_ranked_as_few_are_in_no_time() -> None:
+    source = np.random.default_rng(1)
+    ours, theirs = source.lognormal(1.0, 0.3, 100).tolist(), source.lognormal(1.0, 0.3, 100).tolist()
+    exact = statistics.ratio_interval(ours, theirs, 0.0125)
+    normal = statistics.ratio_interval([*ours, ours[0]], theirs, 0.0125)
+    assert normal.low == pytest.approx(exact.low, rel=0.01)
+    assert normal.high == pytest.approx(exact.high, rel=0.01)
+    assert normal.one_sided == pytest.approx(exact.one_sided, rel=0.05)
+    assert exact.one_sided <= 0.0125
+    assert statistics.ratio_interval(ours * 10, theirs * 10, 0.0125).low < 1.1
+
+
+def test_too_few_values_have_no_interval() -> None:
+    assert statistics.median_interval([3.0] * 4, 0.05).low == -np.inf
+    assert statistics.median_interval([3.0] * 5, 0.05).low == 3.0
+    assert statistics.ratio_interval([3.0], [3.0], 0.05).high == np.inf
+
+
+def test_several_tests_together_alarm_no_more_than_their_sum_and_no_less_than_the_worst() -> None:
+    rates = (0.05, 0.04)
+    assert statistics.together(rates, ((1.0, 0.0), (0.0, 1.0))) == pytest.approx(1 - 0.95 * 0.96, rel=1e-4)
+    assert statistics.together(rates, ((1.0, 1.0), (1.0, 1.0))) == pytest.approx(0.05, rel=1e-4)
+    assert 0.05 < statistics.together(rates, ((1.0, 0.5), (0.5, 1.0))) < 0.09
+
+
+def told(decision: Decision) -> dict[tuple[str, str], Statistic]:
+    return {(one.metric, one.against): one for one in decision.statistics}
+
+
+def test_an_accuracy_that_is_lower_than_chance_explains_fails(tmp_path: Path) -> None:
+    decision = judged(tmp_path, results(top_1=36_800))
+    assert decision.exit_code == 1
+    one = told(decision)["top_1", "threshold"]
+    assert (one.result, one.test) == ("fail", "exact binomial, one-sided")
+    assert "by more than chance explains" in one.sentence
+    assert one.assumptions
+    assert judged(tmp_path, results(top_1=36_900)).exit_code == 0
+
+
+def test_a_pass_is_never_that_it_could_not_have_been_seen(tmp_path: Path) -> None:
+    few = POLICY.replace("images = 49664", "images = 512")
+    content = results()
+    for measured, right in zip(of(content, "flow-accuracy")["measured"], (383, 474), strict=True):
+        measured["value"] = right / 512
+    decision = judged(tmp_path, content, text=few)
+    assert (decision.exit_code, codes(decision)) == (2, {"cannot-be-seen"})
+    assert "512 images cannot show the 1.25 points" in " ".join(decision.reasons)
+
+
+def test_a_candidate_below_its_baseline_fails_though_it_meets_the_threshold(tmp_path: Path) -> None:
+    lenient = POLICY.replace("at_least = 0.748", "at_least = 0.70")
+    decision = judged(tmp_path, results(top_1=36_400), baseline=[results("bbbb0001")], text=lenient)
+    assert told(decision)["top_1", "threshold"].result == "pass"
+    assert told(decision)["top_1", "baseline"].result == "fail"
+    assert decision.exit_code == 1
+    assert decision.false_alarm is not None
+    assert decision.false_alarm <= 0.001
+
+
+def test_where_images_and_inference_are_fixed_counts_are_equal(tmp_path: Path) -> None:
+    fixed = POLICY.replace("images = 49664", 'images = 49664\nimages_are = "fixed"')
+    base = [results("bbbb0001")]
+    assert judged(tmp_path, results(), text=fixed, baseline=base).exit_code == 0
+    fewer = judged(tmp_path, results(top_1=TOP_1 - 1), text=fixed, baseline=base)
+    assert (fewer.exit_code, told(fewer)["top_1", "baseline"].result) == (1, "fail")
+    more = judged(tmp_path, results(top_1=TOP_1 + 1), text=fixed, baseline=base)
+    assert (more.exit_code, told(more)["top_1", "baseline"].result) == (2, "inconclusive")
+    unsteady = judged(tmp_path, results(), results("aaaa0002", top_1=TOP_1 + 1), text=fixed)
+    assert unsteady.exit_code == 2
+    allowed = fixed.replace("visible_drop = 0.0125", "visible_drop = 0.0125\nallowed_drop = 0.0001")
+    assert judged(tmp_path, results(top_1=TOP_1 - 4), text=allowed, baseline=base).exit_code == 1  # below 0.748 then
+    lower = allowed.replace("at_least = 0.748", "at_least = 0.747")
+    assert judged(tmp_path, results(top_1=TOP_1 - 4), text=lower, baseline=base).exit_code == 0
+
+
+RATES = POLICY + "\n[throughput]\nat_least = 3.0\nlowest_ratio = 0.5\n"
+
+
+def runs(*rates: float, prefix: str = "aaaa") -> list[dict[str, Any]]:
+    return [results(f"{prefix}{number:04d}", rate=rate) for number, rate in enumerate(rates)]
+
+
+def test_a_rate_is_judged_by_its_median_over_repeats(tmp_path: Path) -> None:
+    good = (3.6, 3.7, 3.5, 3.65, 3.8)
+    assert judged(tmp_path, *runs(*good), text=RATES).exit_code == 0
+    few = judged(tmp_path, *runs(*good[:4]), text=RATES)
+    assert (few.exit_code, codes(few)) == (2, {"cannot-be-seen"})
+    assert "takes 5 runs to tell" in " ".join(few.reasons)
+    slow = judged(tmp_path, *runs(*(rate - 1 for rate in good)), text=RATES)
+    assert (slow.exit_code, codes(slow)) == (1, {"too-low"})
+    mixed = judged(tmp_path, *runs(2.0, 2.5, 3.5, 3.6, 3.7), text=RATES)
+    assert mixed.exit_code == 2
+
+
+def test_a_rate_is_compared_with_the_baselines_whatever_its_distribution(tmp_path: Path) -> None:
+    base = runs(7.2, 7.4, 7.1, 7.3, 7.5, 7.6, prefix="bbbb")
+    half = judged(tmp_path, *runs(3.1, 3.2, 3.15, 3.3, 3.25, 3.05), text=RATES, baseline=base)
+    assert told(half)["rate", "baseline"].result == "fail"
+    assert half.exit_code == 1
+    fine = judged(tmp_path, *runs(6.1, 6.2, 6.15, 6.3, 6.25, 6.05), text=RATES, baseline=base)
+    assert told(fine)["rate", "baseline"].result == "pass"
+    assert fine.exit_code == 0
+
+
+@pytest.mark.parametrize("rate", [0, -1.0, "fast", True])
+def test_a_rate_that_is_none_is_not_believed(tmp_path: Path, rate: Any) -> None:
+    assert "not-believable" in codes(judged(tmp_path, results(rate=rate), text=RATES))
+
+
+def test_pods_that_take_longer_than_in_the_baseline_are_named(tmp_path: Path) -> None:
+    text = POLICY + "\n[timing]\nhighest_ratio = 2.0\n"
+    base = runs(*[3.67] * 6, prefix="bbbb")
+    assert judged(tmp_path, *runs(*[3.67] * 6), text=text, baseline=base).exit_code == 0
+    slow = runs(*[3.67] * 6)
+    for content in slow:
+        for pod in content["pods"]:
+            pod["started"] = pod["created"] + 9
+    decision = judged(tmp_path, *slow, text=text, baseline=base)
+    assert told(decision)["pod start", "baseline"].result == "fail"
+    few = judged(tmp_path, *runs(3.67), text=text, baseline=base)
+    assert codes(few) == {"cannot-be-seen"}
