@@ -1,0 +1,99 @@
+"""What a kubelet does that has lost its records of devices: its checkpoint is gone, or torn.
+
+Both starts are made once for all of these checks, on one worker, and each judges a part of what was seen
+(fixtures/checkpoint.py).
+"""
+
+from __future__ import annotations
+
+from fixtures.attempt import Attempt
+from fixtures.checkpoint import PATCHED, CheckpointLosses, Loss
+from fixtures.checks import check
+from fixtures.client import Object
+from fixtures.describe import summary
+from fixtures.kubelet import container_id
+from fixtures.probe import CONTAINER
+
+
+@check(
+    "node-recreated-zeroed",
+    profile="conformance",
+    needs=["disruptive", "faults", "podresources"],
+    source="k8s 1.37.2 pkg/kubelet/kubelet_node_status.go:191",
+    defects=["zero-npus-hidden"],
+    verbs=[
+        "nodes/status: patch",
+        "nodes: get list watch",
+        "pods/exec: create",
+        "pods/log: get",
+        "pods: create delete deletecollection get list watch",
+    ],
+)
+def test_a_kubelet_without_records_takes_over_no_npus(
+    checkpoint_losses: tuple[CheckpointLosses, Attempt[Object]],
+) -> None:
+    """A kubelet that starts without records shows no NPU that its node had before, until a plugin names it."""
+    seen, _ = checkpoint_losses
+    # as it does with records, even with torn ones
+    assert seen.torn.patched == PATCHED, "It takes capacities away anyway, so that this says nothing."
+    assert seen.lost.patched == 0, f"The node still has {seen.lost.patched} that nobody has named since."
+    seen.lost.registered.result()
+
+
+@check(
+    "checkpoint-lost",
+    profile="conformance",
+    needs=["disruptive", "faults", "podresources"],
+    source="kubernetes/kubernetes#116125",
+    defects=["containers-end-with-the-kubelet", "deaf"],
+    verbs=[
+        "nodes/status: patch",
+        "nodes: get list watch",
+        "pods/exec: create",
+        "pods/log: get",
+        "pods: create delete deletecollection get list watch",
+    ],
+)
+def test_a_kubelet_that_lost_its_checkpoint_has_its_npus_back(
+    checkpoint_losses: tuple[CheckpointLosses, Attempt[Object]],
+) -> None:
+    """A kubelet whose checkpoint is gone starts, has its NPUs back and gives them, and lets pods go on."""
+    seen, whole = checkpoint_losses
+    _recovered(seen.lost, seen.resource)
+    whole.result()
+
+
+@check(
+    "checkpoint-corrupted",
+    profile="conformance",
+    needs=["disruptive", "faults", "podresources"],
+    source="kubernetes/kubernetes#102880",
+    defects=["containers-end-with-the-kubelet", "deaf"],
+    verbs=[
+        "nodes/status: patch",
+        "nodes: get list watch",
+        "pods/exec: create",
+        "pods/log: get",
+        "pods: create delete deletecollection get list watch",
+    ],
+)
+def test_a_kubelet_with_a_torn_checkpoint_has_its_npus_back(
+    checkpoint_losses: tuple[CheckpointLosses, Attempt[Object]],
+) -> None:
+    """A kubelet whose checkpoint is torn starts, has its NPUs back and gives them, and lets pods go on."""
+    seen, whole = checkpoint_losses
+    _recovered(seen.torn, seen.resource)
+    whole.result()
+
+
+def _recovered(seen: Loss, resource: str) -> None:
+    """The node gives NPUs again, and the pod that had one runs as before."""
+    seen.registered.result()
+    new = seen.next_pod.result()
+    assert seen.next_saw is not None
+    said = seen.said.of(new, resource)
+    assert said == {CONTAINER: frozenset(seen.next_saw.visible)}, f"The kubelet says that the new pod holds {said}."
+    assert len(seen.next_saw.opened) == 1
+    assert seen.after["metadata"]["uid"] == seen.held["metadata"]["uid"]
+    assert seen.after["status"]["phase"] == "Running", summary(seen.after)
+    assert container_id(seen.after) == container_id(seen.held), summary(seen.after)
