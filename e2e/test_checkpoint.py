@@ -20,7 +20,7 @@ from fixtures.probe import CONTAINER
     profile="conformance",
     needs=["disruptive", "faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/kubelet_node_status.go:191",
-    defects=["zero-npus-hidden"],
+    defects=["npus-never-lost"],
     verbs=[
         "nodes/status: patch",
         "nodes: get list watch",

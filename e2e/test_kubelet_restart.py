@@ -42,7 +42,7 @@ def test_a_kubelet_that_restarts_has_its_npus_back(kubelet_restart: tuple[Restar
     profile="conformance",
     needs=["disruptive", "faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_manager_test.go:285",
-    defects=["zero-npus-hidden"],
+    defects=["npus-never-lost"],
     verbs=[
         "nodes: get list watch",
         "pods/exec: create",
@@ -196,7 +196,7 @@ def test_pods_keep_their_npus_when_kubelet_and_plugin_restart(
     profile="conformance",
     needs=["disruptive", "faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:345",
-    defects=["plugin-loss-hidden"],
+    defects=["npus-never-lost"],
     verbs=[
         "nodes: get list watch",
         "pods/exec: create",
