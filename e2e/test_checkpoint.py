@@ -34,7 +34,7 @@ def test_a_kubelet_without_records_takes_over_no_npus(
 ) -> None:
     """A kubelet that starts without records shows no NPU that its node had before, until a plugin names it."""
     seen, _ = checkpoint_losses
-    # as it does with records, even with torn ones
+    # as it does with records: with torn ones, and, as was seen, with nothing but a plugin's socket beside them
     assert seen.torn.patched == PATCHED, "It takes capacities away anyway, so that this says nothing."
     assert seen.lost.patched == 0, f"The node still has {seen.lost.patched} that nobody has named since."
     seen.lost.registered.result()
@@ -84,6 +84,35 @@ def test_a_kubelet_with_a_torn_checkpoint_has_its_npus_back(
     seen, whole = checkpoint_losses
     _recovered(seen.torn, seen.resource)
     whole.result()
+
+
+@check(
+    "checkpoint-lost-unaccounted",
+    level="should",
+    profile="conformance",
+    needs=["disruptive", "faults", "podresources"],
+    source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:628",
+    verbs=[
+        "nodes/status: patch",
+        "nodes: get list watch",
+        "pods/exec: create",
+        "pods/log: get",
+        "pods: create delete deletecollection get list watch",
+    ],
+)
+def test_a_kubelet_that_lost_its_checkpoint_takes_npus_in_use_for_free(
+    checkpoint_losses: tuple[CheckpointLosses, Attempt[Object]],
+) -> None:
+    """A kubelet whose checkpoint is gone takes the NPU of a pod that goes on for free, and may give it to another.
+
+    Kubernetes lets pods that run pass without a look at their devices, so that nobody tells the kubelet what they
+    hold. Drain a node before its checkpoint is removed. If this fails, a kubelet has learned to ask.
+    """
+    seen, _ = checkpoint_losses
+    for loss in (seen.torn, seen.lost):
+        assert loss.before.of(loss.held, seen.resource) == {CONTAINER: frozenset(loss.saw.visible)}
+        assert loss.after["status"]["phase"] == "Running", summary(loss.after)
+        assert loss.said.of(loss.after, seen.resource) == {}
 
 
 def _recovered(seen: Loss, resource: str) -> None:

@@ -278,7 +278,7 @@ def test_a_pod_deleted_without_a_kubelet_gives_its_npu_back(kubelet_restart: tup
     seen, _ = kubelet_restart
     held = seen.before.ids(DELETED, seen.kept)
     assert len(held) == 1, f"It held {sorted(held)}."
-    assert DELETED not in seen.after.pods
+    assert DELETED not in seen.after.pods, "The API server still has it."
     assert seen.vanished, "Its container still runs."
     seen.successor.result()
     assert not [name for name in seen.after.account.held if name.endswith(f"/{DELETED}")]
@@ -307,7 +307,8 @@ def test_an_npu_without_topology_has_none(kubelet_restart: tuple[Restart, Attemp
         held = {name for name in (*KEPT, DELETED, SUCCESSOR) if moment.ids(name, seen.kept)}
         assert len(held) >= len(KEPT), f"Only {sorted(held)} hold one."
         assert len(entries) > len(held), "GetAllocatableResources names none."
-        assert not [entry for entry in entries if entry.get("topology")]
+        topologies = [entry["topology"] for entry in entries if entry.get("topology")]
+        assert not topologies, f"It names {topologies[0]}."
 
 
 def _devices(moment: Moment) -> list[Object]:
