@@ -7,37 +7,12 @@ Both starts are made once for all of these checks, on one worker, and each judge
 from __future__ import annotations
 
 from fixtures.attempt import Attempt
-from fixtures.checkpoint import PATCHED, CheckpointLosses, Loss
+from fixtures.checkpoint import CheckpointLosses, Loss
 from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.describe import summary
 from fixtures.kubelet import container_id
 from fixtures.probe import CONTAINER
-
-
-@check(
-    "node-recreated-zeroed",
-    profile="conformance",
-    needs=["disruptive", "faults", "podresources"],
-    source="k8s 1.37.2 pkg/kubelet/kubelet_node_status.go:191",
-    defects=["npus-never-lost"],
-    verbs=[
-        "nodes/status: patch",
-        "nodes: get list watch",
-        "pods/exec: create",
-        "pods/log: get",
-        "pods: create delete deletecollection get list watch",
-    ],
-)
-def test_a_kubelet_without_records_takes_over_no_npus(
-    checkpoint_losses: tuple[CheckpointLosses, Attempt[Object]],
-) -> None:
-    """A kubelet that starts without records shows no NPU that its node had before, until a plugin names it."""
-    seen, _ = checkpoint_losses
-    # as it does with records: with torn ones, and, as was seen, with nothing but a plugin's socket beside them
-    assert seen.torn.patched == PATCHED, "It takes capacities away anyway, so that this says nothing."
-    assert seen.lost.patched == 0, f"The node still has {seen.lost.patched} that nobody has named since."
-    seen.lost.registered.result()
 
 
 @check(
@@ -47,7 +22,6 @@ def test_a_kubelet_without_records_takes_over_no_npus(
     source="kubernetes/kubernetes#116125",
     defects=["containers-end-with-the-kubelet", "deaf"],
     verbs=[
-        "nodes/status: patch",
         "nodes: get list watch",
         "pods/exec: create",
         "pods/log: get",
@@ -70,7 +44,6 @@ def test_a_kubelet_that_lost_its_checkpoint_has_its_npus_back(
     source="kubernetes/kubernetes#102880",
     defects=["containers-end-with-the-kubelet", "deaf"],
     verbs=[
-        "nodes/status: patch",
         "nodes: get list watch",
         "pods/exec: create",
         "pods/log: get",
@@ -93,7 +66,6 @@ def test_a_kubelet_with_a_torn_checkpoint_has_its_npus_back(
     needs=["disruptive", "faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:628",
     verbs=[
-        "nodes/status: patch",
         "nodes: get list watch",
         "pods/exec: create",
         "pods/log: get",

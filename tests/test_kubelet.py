@@ -17,7 +17,7 @@ from fixtures.defects.defect import Asked
 from fixtures.defects.kubelet import held_without_npus, judged_again, never_lost, with_topology, without_force
 from fixtures.errors import HarnessError
 from fixtures.kubectl import Kubectl
-from fixtures.kubelet import commands, containers_left, has_ended, killed, plugins_paused, sandboxes_removed, stopped
+from fixtures.kubelet import commands, containers_left, has_ended, killed, sandboxes_removed, stopped
 from fixtures.process import ProgramError
 from fixtures.record import Record
 from fixtures.targets import Cluster
@@ -136,26 +136,6 @@ def test_a_container_is_killed_by_the_signal(node: Node) -> None:
     killed(node.run, pod(containerStatuses=[{"containerID": "containerd://abc"}]))
     assert node.ran[0][1][-1] == "abc"
     assert node.ran[1][1] == ["kill", "-KILL", "4711"]
-
-
-def test_plugins_go_on_after_a_pause_and_one_that_ended_meanwhile_is_no_matter(node: Node) -> None:
-    gone: set[str] = set()
-
-    def run(argv: Sequence[str]) -> str:
-        node.ran.append(("n1", list(argv)))
-        if argv[0] == "kill" and argv[-1] in gone:
-            raise ProgramError(argv, 1, "failed", "", "Look.")
-        answers = {"ps": "one\ntwo\n", "inspect": f"pid-of-{argv[-1]}\n"}
-        return next((text for word, text in answers.items() if word in argv), "")
-
-    def fails() -> None:
-        gone.add("pid-of-one")
-        raise KeyError
-
-    with pytest.raises(KeyError), plugins_paused(run):
-        fails()
-    signals = [argv[1:] for _, argv in node.ran if argv[0] == "kill"]
-    assert signals == [[f"-{word}", f"pid-of-{name}"] for word in ("STOP", "CONT") for name in ("one", "two")]
 
 
 def test_a_process_that_does_not_end_is_no_error_of_the_harness(node: Node) -> None:
