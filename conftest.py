@@ -1,3 +1,3 @@
 """Wires the rooms together; holds no logic."""
 
-pytest_plugins = ["fixtures.plugin", "fixtures.clusterfixtures", "fixtures.checkfixtures"]
+pytest_plugins = ["fixtures.plugin", "fixtures.clusterfixtures", "fixtures.checkfixtures", "fixtures.restartfixtures"]
