@@ -1,7 +1,7 @@
 """Ten thousand damaged inputs: each gives a verdict or a sentence, none a traceback, none a pass that it should not.
 
-A change that leaves the file valid and every outcome as it was may pass: only the signature can tell it. Any other may
-not.
+A change that leaves the file valid and every outcome as it was may pass: only the signature can tell it, as where the
+evidence of a check is no longer named. Any other may not.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ many = settings(
     max_examples=10_000 // SPLIT,
     deadline=None,
     database=None,
+    derandomize=True,  # the same ten thousand each time: what fails for one fails for all
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -68,7 +69,7 @@ def verdict(folder: Path, rules: Policy) -> Decision:
 def outcomes(content: Any) -> Any:
     """What a verdict hangs on and a careless change must not reach."""
     return (
-        [(one["id"], one["outcome"], one["level"], one["evidence"]) for one in content["checks"]],
+        [(one["id"], one["outcome"], one["level"]) for one in content["checks"]],
         content["run"]["state"],
         content["inventory"]["left_behind"],
         content["catalogue"],
