@@ -287,7 +287,7 @@ def test_a_pod_deleted_without_a_kubelet_gives_its_npu_back(kubelet_restart: tup
 
 
 @check(
-    "pr-topology",
+    "pr-topology-after-restart",
     profile="conformance",
     needs=["disruptive", "faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:1948",
