@@ -24,6 +24,8 @@ from fixtures.targets.kind import LABEL, clusters_folder
 
 NAME = "npu-e2e-test"
 ROOT = Path(__file__).parents[2]
+SOME = ("--profile", "conformance", "-k", "documented_flow or pod_network or resource_names or test_allocation.py")
+"""Checks of a kind each; all of them are what `tox -e e2e -- --profile conformance` runs."""
 RUN_SECONDS = 3000
 """The first run may have to build everything."""
 
@@ -64,7 +66,7 @@ def on_kind(folder: Path, *options: str) -> Ran:
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     folder = tmp_path_factory.mktemp("first")
-    yield on_kind(folder, "--profile", "conformance")
+    yield on_kind(folder, *SOME)
     # a run that selects nothing still takes the cluster away
     ran(folder, "--cluster-name", NAME, "--no-keep", "-k", "flow and completed")
 
@@ -97,7 +99,7 @@ def test_the_same_in_one_process_and_in_another_order(first: Ran, tmp_path: Path
     assert first.status == 0, first.shown
     assert " processes" in first.shown
     assert [step for step in first.steps if step == "run test-npu-pod"] == ["run test-npu-pod"]
-    alone = on_kind(tmp_path, "--profile", "conformance", "-n", "0", "--shuffle", "1")
+    alone = on_kind(tmp_path, *SOME, "-n", "0", "--shuffle", "1")
     assert alone.status == 0, alone.shown
     assert " processes" not in alone.shown
     assert alone.outcomes == first.outcomes
