@@ -12,7 +12,7 @@ from fixtures.describe import summary
 from fixtures.kubelet import container_id
 from fixtures.ownplugin import counts
 from fixtures.pods import ready
-from fixtures.restart import DELETED, DONE, HELD, INIT, KEPT, LATE, REBOOTED, SUCCESSOR, TWICE, Moment, Restart
+from fixtures.restart import DELETED, DONE, HELD, KEPT, LATE, REBOOTED, SUCCESSOR, TWICE, Moment, Restart
 
 
 @check(
@@ -100,27 +100,6 @@ def test_a_container_that_restarted_keeps_its_npu_through_a_restart_of_the_kubel
     """A container that has restarted goes on through a restart of its kubelet, with the NPU that it had."""
     seen, _ = kubelet_restart
     _unchanged(seen, seen.after, TWICE, seen.kept)
-
-
-@check(
-    "keep-init-and-app",
-    profile="conformance",
-    needs=["disruptive", "faults", "podresources"],
-    source="kubernetes/kubernetes#124345",
-    defects=["containers-end-with-the-kubelet", "devices-forgotten-at-restart"],
-    verbs=[
-        "nodes: get list watch",
-        "pods/exec: create",
-        "pods/log: get",
-        "pods: create delete deletecollection get list watch",
-    ],
-)
-def test_a_pod_whose_init_container_had_the_npu_too_goes_on(
-    kubelet_restart: tuple[Restart, Attempt[Object]],
-) -> None:
-    """A pod whose init container asked for an NPU too goes on through a restart of its kubelet, with the NPU."""
-    seen, _ = kubelet_restart
-    _unchanged(seen, seen.after, INIT, seen.kept)
 
 
 @check(
