@@ -46,7 +46,7 @@ def _said(*entries: dict[str, Any]) -> Answer:
 
 
 def _node(version: str, capacity: int, allocatable: int) -> dict[str, Any]:
-    counts = {"npu.test/1a": str(capacity)}, {"npu.test/1a": str(allocatable)}
+    counts = {"npu.test/npu-1a": str(capacity)}, {"npu.test/npu-1a": str(allocatable)}
     ready = {"type": "Ready", "status": "True"}
     return {
         "kind": "Node",
@@ -102,7 +102,7 @@ def test_a_count_that_does_not_come_or_does_not_stay_is_told(server: ApiServer, 
     server.on("WATCH /api/v1/nodes", Answer(pieces=[], then="hold"))
     assert plugin.advertised(3, 2)["metadata"]["name"] == "worker"
     assert plugin.keeps(3, 2, seconds=0.1)["metadata"]["name"] == "worker"
-    with pytest.raises(WaitTimeout, match=r"last seen: 3 npu\.test/1a, 2 of them allocatable"):
+    with pytest.raises(WaitTimeout, match=r"last seen: 3 npu\.test/npu-1a, 2 of them allocatable"):
         plugin.advertised(3, 3, timeout=0.2)
-    with pytest.raises(WaitFailed, match=r"after 0\.\d s: 3 npu.test/1a, 2 of them allocatable"):
+    with pytest.raises(WaitFailed, match=r"after 0\.\d s: 3 npu.test/npu-1a, 2 of them allocatable"):
         plugin.keeps(3, 3, seconds=60)

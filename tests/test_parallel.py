@@ -48,7 +48,7 @@ def test_the_same_results_as_in_one_process(project: Project) -> None:
     assert without_times(project.results()) == one
     assert len(one["checks"]) == 17
     assert project.junit() == junit
-    assert '<property name="rate [it/s]" value="2.5" />' in (project.path / "results/junit.xml").read_text()
+    assert "[[PROPERTY|rate [it/s]=2.5]]" in (project.path / "results/junit.xml").read_text()
     for check in one["checks"]:
         for file in check["evidence"]:
             assert (project.path / "results" / file).read_text().startswith(check["id"])
