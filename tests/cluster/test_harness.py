@@ -121,7 +121,8 @@ def test_too_low_an_accuracy_fails_and_says_which(first: Ran, tmp_path: Path) ->
     assert failed == ["flow-accuracy"]
     assert "less than 0.9999" in strict.shown
     evidence = {path.name for path in (strict.folder / "evidence" / "flow-accuracy").iterdir()}
-    of_pod = {"pod-test-npu-pod.yaml", "pod-test-npu-pod.resnet50-npu.log", "events.txt", "device-plugin.log"}
+    logs = {"pod-test-npu-pod.resnet50-npu.log", "device-plugin.log"}
+    of_pod = {"pod-test-npu-pod.yaml", "events.txt", "objects.json", *logs}
     assert of_pod <= evidence
     for worker in (name for name in evidence if name.startswith("node-")):
         assert f"kubelet-{worker.removeprefix('node-').removesuffix('.yaml')}.log" in evidence
