@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import stat
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from apiserver import ApiServer, kubeconfig, listed, refusal, serving
+from apiserver import Answer, ApiServer, event, kubeconfig, listed, refusal, serving
 
 from fixtures.about import PATIENCE, About, Look, attach
 from fixtures.client import Client, connect
@@ -193,20 +190,14 @@ def test_a_log_of_pods_keeps_the_last_state_of_each_and_each_warning_once() -> N
     warning = {"kind": "Event", "type": "Warning", "reason": "BackOff", "message": "No.", "count": 3}
     warning["involvedObject"] = {"kind": "Pod", "namespace": "team", "name": "train"}
     for change in (pod(), pod(phase="Succeeded"), pod("other", npus="0"), warning, warning):
-        log.take(json.dumps({"type": "MODIFIED", "object": change}))
-    for line in ("", "{", "[]", '{"object": null}', '{"object": {"kind": "Status"}}'):
-        log.take(line)
+        log.take(change)
+    for other in ({}, {"kind": "Status"}):
+        log.take(other)
     assert [(one["name"], one["phase"]) for one in log.pods] == [("train", "Succeeded")]
     assert log.warnings == [{"reason": "BackOff", "of": "Pod team/train", "message": "No.", "count": 3, "check": ""}]
     assert [one["digest"] for one in log.images] == [DIGEST]
 
 
-KUBECTL = """
-import pathlib, sys, time
-if "pods" in sys.argv[-1]:
-    print((pathlib.Path(sys.argv[0]).parent / "watch.json").read_text(), flush=True)
-time.sleep(60)
-"""
 SERVED = (
     "GET /api/v1/namespaces",
     "GET /api/v1/nodes",
@@ -217,11 +208,7 @@ SERVED = (
 
 @pytest.fixture
 def look(tmp_path: Path) -> Iterator[tuple[Look, ApiServer]]:
-    """A look at a server that has three kinds, with a kubectl whose watch of pods shows one."""
-    program = tmp_path / "kubectl"
-    program.write_text(f"#!{sys.executable}\n{KUBECTL}")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    (tmp_path / "watch.json").write_text(json.dumps({"type": "ADDED", "object": pod(phase="Succeeded")}))
+    """A look at a server that has three kinds, and whose watch of pods shows one that comes and is gone in the end."""
     with serving() as server, connect(kubeconfig(tmp_path, server.url), Record()) as client:
         collections = [request.removeprefix("GET ") for request in SERVED] + ["/apis/batch/v1/jobs"]
         server.on("GET /apis/batch/v1/jobs", refusal(404, "NotFound", "no such resource"))
@@ -230,7 +217,10 @@ def look(tmp_path: Path) -> Iterator[tuple[Look, ApiServer]]:
         server.on(SERVED[1], listed("1", node(), kind="Node"))
         server.on(SERVED[2], listed("1", kind="ClusterRole"))
         server.on(SERVED[3], listed("1"))
-        yield Look(client, Kubectl(program, tmp_path / "kubeconfig"), NPU, {"": DIGEST}, collections), server
+        server.on("WATCH /api/v1/pods", Answer(pieces=[event("ADDED", pod(phase="Succeeded"))], then="hold"))
+        server.on("GET /api/v1/events", listed("1", kind="Event"))
+        server.on("WATCH /api/v1/events", Answer(pieces=[], then="hold"))
+        yield Look(client, NPU, {"": DIGEST}, collections), server
 
 
 def test_a_run_is_looked_at_before_while_and_after(look: tuple[Look, ApiServer]) -> None:
