@@ -12,7 +12,7 @@ from fixtures.client import Object
 from fixtures.describe import summary
 from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
-from fixtures.probe import CONTAINER, KEPT, START_SECONDS, Family, container, created, pod, running, sight, told
+from fixtures.probe import CONTAINER, START_SECONDS, Family, container, created, end, pod, running, sight, told
 from fixtures.runtime import inspected
 from fixtures.targets import Cluster
 from fixtures.wait import wait_for
@@ -83,7 +83,7 @@ def test_two_pods_never_share_a_device(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/pod_devices.go:312",
     defects=["no-facts"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_what_the_plugin_mounts_is_in_the_container(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -111,7 +111,7 @@ def test_what_the_plugin_mounts_is_in_the_container(
     needs=["faults", "npu-node-access", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/pod_devices.go:280",
     defects=["annotation-dropped", "mknod-allowed", "no-node", "no-variable"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_variable_device_and_annotation_of_the_plugin_reach_the_container(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -144,7 +144,7 @@ def test_variable_device_and_annotation_of_the_plugin_reach_the_container(
     needs=["faults", "npu-node-access", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:289",
     defects=["no-node"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_cdi_device_of_the_plugin_is_applied(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -203,24 +203,22 @@ def test_an_init_containers_npu_goes_on_to_the_sidecar(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:301",
     defects=["other-device-after-restart"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete deletecollection get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_container_that_restarts_keeps_its_npu(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
 ) -> None:
     """A container that ends and is started again has the NPU that it had, and the pod beside it keeps its own."""
     share = npus(2)
-    again = container(family, cluster.image, 1, stays=True, ends_once=True)
-    volumes = [{"name": KEPT, "emptyDir": {}}]
-    asked = [
-        pod("again", again, node=share.node, restartPolicy="Always", volumes=volumes),
-        pod("beside", container(family, cluster.image, 1, stays=True), node=share.node),
-    ]
-    made = [created(cluster, namespace, manifest) for manifest in asked]
-    beside = running(cluster, made[1])
+    stays = container(family, cluster.image, 1, stays=True)
+    asked = [pod("again", stays, node=share.node, restartPolicy="Always"), pod("beside", stays, node=share.node)]
+    held, beside = (running(cluster, one) for one in [created(cluster, namespace, manifest) for manifest in asked])
+    # what it told is read while it runs: the kubelet may remove a container that has ended, and its log, at any time
+    before = sight(cluster.client, held)
+    end(cluster, held)
     what, path = "the container to run for the second time", path_of("Pod", namespace, "again")
     held = wait_for(cluster.client, what, path, _runs_again, timeout=START_SECONDS)
-    before, after = (sight(cluster.client, held, previous=previous) for previous in (True, False))
+    after = sight(cluster.client, held)
     assert before == after, f"It had {before}, and has {after} now."
     assert len(after.opened) == 1, f"It opened {sorted(after.opened)}."
     other = sight(cluster.client, beside)

@@ -50,7 +50,7 @@ NUMBERS = """for node in $2; do test -e "$node" && echo "numbers $(stat -c '%n %
         "events: list watch",
         "nodes: list watch",
         "pods: create delete get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
     ],
 )
@@ -85,7 +85,7 @@ def test_an_error_of_allocate_fails_the_pod_and_gives_the_device_back(
     needs=["faults"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:937",
     defects=["allocates-never", "refusal-hidden"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_an_empty_answer_of_allocate_fails_the_pod(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -109,7 +109,7 @@ def test_an_empty_answer_of_allocate_fails_the_pod(
     profile="conformance",
     needs=["disruptive", "faults"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:937",
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_device_of_an_empty_answer_is_given_back(
     cluster: Cluster,
@@ -140,7 +140,7 @@ def test_the_device_of_an_empty_answer_is_given_back(
     needs=["faults"],
     source="k8s 1.37.2 pkg/kubelet/lifecycle/predicate.go:218",
     defects=["mute-after-first-list", "refusal-hidden"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_no_pod_runs_on_an_unhealthy_npu(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -174,7 +174,7 @@ def test_no_pod_runs_on_an_unhealthy_npu(
     needs=["faults"],
     source="kubernetes/kubernetes#128854",
     defects=["zero-made-one"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_zero_npus_are_to_be_had_where_none_is_healthy(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -205,7 +205,7 @@ def test_zero_npus_are_to_be_had_where_none_is_healthy(
     profile="conformance",
     needs=["disruptive", "faults"],
     source="kubernetes/kubernetes#129249",
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_hangs_holds_up_its_own_pods_alone(
     cluster: Cluster,
@@ -254,7 +254,7 @@ def test_a_plugin_that_hangs_holds_up_its_own_pods_alone(
     needs=["disruptive", "faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/endpoint.go:109",
     defects=["allocates-never"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_slow_allocate_is_waited_for(
     cluster: Cluster,
@@ -282,7 +282,7 @@ def test_a_slow_allocate_is_waited_for(
     needs=["faults", "npu-node-access", "podresources"],
     source="AliyunContainerService/gpushare-scheduler-extender#80",
     defects=["wrong-device"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_what_a_container_was_given_is_the_device_and_not_only_called_so(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

@@ -23,7 +23,7 @@ from fixtures.probe import CONTAINER
     defects=["containers-end-with-the-kubelet", "deaf"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -45,7 +45,7 @@ def test_a_kubelet_that_lost_its_checkpoint_has_its_npus_back(
     defects=["containers-end-with-the-kubelet", "deaf"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -67,7 +67,7 @@ def test_a_kubelet_with_a_torn_checkpoint_has_its_npus_back(
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:628",
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from fixtures import podexec
 from fixtures.apipaths import path_of
 from fixtures.checkfixtures import Share
 from fixtures.checks import check
@@ -84,7 +85,7 @@ def to_give(cluster: Cluster, plugin: OwnPlugin) -> frozenset[str]:
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:215",
     defects=["late-health", "mute-after-first-list", "unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_an_unhealthy_npu_is_taken_from_allocatable(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """NPUs that become unhealthy are taken from allocatable and come back with their health; the capacity stays."""
@@ -110,7 +111,7 @@ def test_an_unhealthy_npu_is_taken_from_allocatable(cluster: Cluster, plugin: Ca
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:131",
     defects=["late-health", "mute-after-first-list", "unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_only_npu_decides_between_all_and_nothing(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """A node whose only NPU is unhealthy has one and none to give, until it is healthy again."""
@@ -130,7 +131,7 @@ def test_the_only_npu_decides_between_all_and_nothing(cluster: Cluster, plugin: 
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:160",
     defects=["mute-after-first-list", "unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_pod_keeps_running_on_an_npu_that_becomes_unhealthy(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -160,7 +161,7 @@ def test_a_pod_keeps_running_on_an_npu_that_becomes_unhealthy(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293; NVIDIA/k8s-device-plugin#189",
     defects=["late-health", "mute-after-first-list", "unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_an_npu_is_given_again_once_it_is_healthy(
     cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]
@@ -184,7 +185,7 @@ def test_an_npu_is_given_again_once_it_is_healthy(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293; kubernetes/kubernetes#62773",
     defects=["mute-after-first-list", "unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_health_that_flaps_settles_to_its_last_state(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -195,8 +196,8 @@ def test_health_that_flaps_settles_to_its_last_state(
     made = asking(cluster, family, ours, "held", npus=2)
     assert given(cluster, ours, made) == {"npu0", "npu1"}
     for last, left in (("Unhealthy", 1), ("Healthy", 2)):
-        argv = ("exec", "--namespace", namespace, ours.name, "--", "python3", "-c", FLAP, "npu0", last, str(FLIPS))
-        cluster.kubectl.run(*argv)
+        argv = ("python3", "-c", FLAP, "npu0", last, str(FLIPS))
+        podexec.output(cluster.client, namespace, ours.name, argv)
         ours.advertised(2, left)
         ours.keeps(2, left, seconds=SETTLED_SECONDS)
         assert to_give(cluster, ours) == ({"npu1"} if last == "Unhealthy" else {"npu0", "npu1"})
@@ -238,7 +239,7 @@ def test_npus_in_use_are_still_allocatable(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293",
     defects=["mute-after-first-list", "zeros-not-named"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_an_npu_that_is_listed_no_more_is_taken_from_the_capacity(
     cluster: Cluster, plugin: Callable[..., OwnPlugin]
@@ -261,7 +262,7 @@ def test_an_npu_that_is_listed_no_more_is_taken_from_the_capacity(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293",
     defects=["mute-after-first-list"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_npus_come_and_go_while_pods_run(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

@@ -30,7 +30,7 @@ UNPULLED = {"ErrImagePull", "ImagePullBackOff"}
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_pod_status_test.go:126",
     defects=["health-not-in-status", "late-health", "mute-after-first-list"],
-    verbs=["nodes: list watch", "pods/exec: create", "pods/log: get", "pods: create delete get list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_pods_status_follows_the_health_of_its_npu(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -57,7 +57,7 @@ def test_a_pods_status_follows_the_health_of_its_npu(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_pod_status_test.go:186",
     defects=["health-not-in-status", "late-health", "mute-after-first-list"],
-    verbs=["nodes: list watch", "pods/exec: create", "pods/log: get", "pods: create delete get list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_pod_that_waits_for_its_image_shows_its_npus_health(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -119,7 +119,7 @@ def test_init_containers_do_not_show_the_health_of_their_npus(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:447",
-    verbs=["nodes: list watch", "pods/exec: create", "pods/log: get", "pods: create delete get list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_plugin_that_goes_changes_no_health(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

@@ -72,7 +72,7 @@ def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, se
     needs=["podresources"],
     source="document",
     defects=["devices-kept-after-the-end"],
-    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "pods/exec: create"],
+    verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "pods/exec: create get"],
 )
 def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
     """After the pod's end the kubelet counts no device as its any more."""

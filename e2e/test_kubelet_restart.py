@@ -23,7 +23,7 @@ from fixtures.restart import DELETED, DONE, HELD, KEPT, LATE, REBOOTED, SUCCESSO
     defects=["deaf"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -45,7 +45,7 @@ def test_a_kubelet_that_restarts_has_its_npus_back(kubelet_restart: tuple[Restar
     defects=["npus-never-lost"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -68,7 +68,7 @@ def test_a_kubelet_that_restarts_has_no_npus_of_a_plugin_that_is_away(
     defects=["containers-end-with-the-kubelet", "devices-forgotten-at-restart"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -89,7 +89,7 @@ def test_a_pod_keeps_its_npu_through_a_restart_of_the_kubelet(
     defects=["containers-end-with-the-kubelet", "devices-forgotten-at-restart"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -110,7 +110,7 @@ def test_a_container_that_restarted_keeps_its_npu_through_a_restart_of_the_kubel
     defects=["containers-end-with-the-kubelet", "devices-forgotten-at-restart"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -130,7 +130,7 @@ def test_a_pod_keeps_its_npu_when_the_plugin_comes_late(kubelet_restart: tuple[R
     defects=["containers-end-with-the-kubelet"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -154,7 +154,7 @@ def test_a_running_pod_passes_a_restart_of_the_kubelet_without_its_plugin(
     defects=["containers-end-with-the-kubelet", "devices-forgotten-at-restart"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -178,7 +178,7 @@ def test_pods_keep_their_npus_when_kubelet_and_plugin_restart(
     defects=["npus-never-lost"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -202,7 +202,7 @@ def test_a_plugin_that_is_killed_is_replaced(kubelet_restart: tuple[Restart, Att
     defects=["deaf", "pods-without-npus-held"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -223,7 +223,7 @@ def test_a_plugin_that_hangs_holds_nobody_up(kubelet_restart: tuple[Restart, Att
     defects=["ended-pods-judged-again"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -247,7 +247,7 @@ def test_a_pod_that_has_succeeded_is_not_judged_again(kubelet_restart: tuple[Res
     defects=["forced-deletion-ignored"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -273,7 +273,7 @@ def test_a_pod_deleted_without_a_kubelet_gives_its_npu_back(kubelet_restart: tup
     defects=["topology-invented"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],

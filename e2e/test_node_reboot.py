@@ -22,7 +22,7 @@ REFUSED = "Allocate failed due to no healthy devices present; cannot allocate un
     defects=["devices-kept-after-the-end", "npus-ignored"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],
@@ -46,7 +46,7 @@ def test_a_pod_is_not_run_again_before_its_npu_is_there(kubelet_restart: tuple[R
     defects=["devices-kept-after-the-end"],
     verbs=[
         "nodes: get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
         "pods: create delete deletecollection get list watch",
     ],

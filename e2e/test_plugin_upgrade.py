@@ -107,7 +107,7 @@ def rolled_out(cluster: Cluster, fleet: OwnPlugin) -> None:
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:526",
     defects=["unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_restarts_has_its_npus_back(
     cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]
@@ -130,7 +130,7 @@ def test_a_plugin_that_restarts_has_its_npus_back(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:145",
     defects=["one-socket-for-all"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_one_plugin_takes_over_from_another(cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]) -> None:
     """One plugin takes over from another: the node's NPUs stay, and pods start before, beside and after."""
@@ -160,7 +160,7 @@ def test_one_plugin_takes_over_from_another(cluster: Cluster, family: Family, pl
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:199",
     defects=["every-registration-taken"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_second_plugin_that_fails_does_not_disturb_the_first(
     cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]
@@ -192,7 +192,7 @@ def test_a_second_plugin_that_fails_does_not_disturb_the_first(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:271",
     defects=["one-socket-for-all"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
     cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]
@@ -217,7 +217,7 @@ def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
     needs=["faults", "podresources"],
     source="kubernetes/kubernetes#63630",
     defects=["unhealthy-stays-allocatable"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_an_upgrade_with_a_gap_lets_pods_wait(
     cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]
@@ -251,7 +251,7 @@ def test_an_upgrade_with_a_gap_lets_pods_wait(
         "daemonsets.apps: create delete get list patch watch",
         "nodes: get list watch",
         "pods: create delete get list watch",
-        "pods/exec: create",
+        "pods/exec: create get",
         "pods/log: get",
     ],
 )

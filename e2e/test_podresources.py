@@ -60,7 +60,7 @@ def test_the_kubelet_lists_each_pod_and_its_npus(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:1387",
     defects=["podresources-empty", "podresources-remembers"],
-    verbs=["pods/exec: create", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods: create delete deletecollection get list watch"],
 )
 def test_the_kubelet_lists_no_pod_that_has_ended(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -143,7 +143,7 @@ def test_the_kubelet_says_of_a_pod_what_it_lists(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:1137",
     defects=["mute-after-first-list", "podresources-allocatable-free-only", "podresources-allocatable-unhealthy"],
-    verbs=["nodes: list watch", "pods/exec: create", "pods/log: get", "pods: create delete get list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_allocatable_devices_are_the_healthy_ones(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -170,7 +170,7 @@ def test_allocatable_devices_are_the_healthy_ones(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:1948",
     defects=["podresources-topology-made-up", "podresources-without-topology"],
-    verbs=["nodes: list watch", "pods/exec: create", "pods/log: get", "pods: create delete get list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_devices_have_the_topology_that_their_plugin_tells(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -197,7 +197,7 @@ def test_devices_have_the_topology_that_their_plugin_tells(
     needs=["disruptive", "podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:2070",
     defects=["podresources-never-refuses"],
-    verbs=["nodes: list watch", "pods/exec: create", "pods: deletecollection list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods: deletecollection list watch"],
 )
 def test_who_asks_too_fast_is_turned_away(cluster: Cluster, worker: str) -> None:
     """A kubelet turns away who asks more than a hundred times a second, and answers again afterwards."""

@@ -11,12 +11,11 @@ from fixtures.client import Object
 from fixtures.describe import summary
 from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
-from fixtures.probe import CONTAINER, KEPT, START_SECONDS, Family, at_end, container, created, pod, running, sight
+from fixtures.probe import CONTAINER, START_SECONDS, Family, at_end, container, created, end, pod, running, sight
 from fixtures.runtime import container_id
 from fixtures.targets import Cluster
 from fixtures.wait import Predicate, wait_for
 
-KEPT_VOLUME = {"name": KEPT, "emptyDir": {}}
 BACK_OFF_SECONDS = 90.0
 """For a container that could not be started to be tried again: ten seconds at first, then twice as long each time."""
 
@@ -27,7 +26,7 @@ BACK_OFF_SECONDS = 90.0
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:985",
     defects=["no-pre-start"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_plugin_is_called_before_each_start(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -35,9 +34,12 @@ def test_the_plugin_is_called_before_each_start(
     """A plugin that wants to is called with a container's devices before each of its starts, and Allocate only once."""
     own = plugin(count=2, pre_start_required="true")
     own.advertised(2, 2)
-    one = container(replace(family, resource=own.resource), cluster.image, 1, stays=True, ends_once=True)
-    wanted = pod("twice", one, restartPolicy="Always", volumes=[KEPT_VOLUME])
-    held = _reached(cluster, created(cluster, namespace, wanted), "the container to run again", _runs_again)
+    one = container(replace(family, resource=own.resource), cluster.image, 1, stays=True)
+    made = created(cluster, namespace, pod("twice", one, restartPolicy="Always"))
+    first = running(cluster, made)
+    sight(cluster.client, first)  # it has told, so it can be told to end
+    end(cluster, first)
+    held = _reached(cluster, made, "the container to run again", _runs_again)
     seen = sight(cluster.client, held)
     assert len(seen.opened) == 1, f"It opened {sorted(seen.opened)}."
     assert account(cluster, own.node).of(held, own.resource) == {CONTAINER: frozenset(seen.visible)}
@@ -52,7 +54,7 @@ def test_the_plugin_is_called_before_each_start(
     needs=["faults"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:1030",
     defects=["pre-start-forced"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_does_not_want_to_is_not_called(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -73,7 +75,7 @@ def test_a_plugin_that_does_not_want_to_is_not_called(
     needs=["faults"],
     source="k8s 1.37.2 pkg/kubelet/kuberuntime/kuberuntime_container.go:257",
     defects=["no-pre-start"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_container_is_not_started_before_the_plugin_is_ready(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -100,7 +102,7 @@ def test_a_container_is_not_started_before_the_plugin_is_ready(
     needs=["faults", "npu-node-access"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/endpoint.go:121",
     defects=["no-pre-start"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_has_ended_is_waited_for(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -134,7 +136,7 @@ def test_a_plugin_that_has_ended_is_waited_for(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:712",
     defects=["no-preference"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_devices_that_the_plugin_prefers_are_given(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -169,7 +171,7 @@ def test_the_devices_that_the_plugin_prefers_are_given(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:746",
     defects=["no-preference"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_devices_that_are_not_there_are_not_given(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -192,7 +194,7 @@ def test_devices_that_are_not_there_are_not_given(
     needs=["faults"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:1070",
     defects=["no-preference", "refusal-hidden"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_cannot_say_what_it_prefers_fails_the_pod(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

@@ -58,7 +58,7 @@ def refused(cluster: Cluster, plugin: OwnPlugin, *, attempt: int = 4) -> str:
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:186",
     defects=["over-advertises"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_node_shows_the_npus_that_its_plugin_names(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """A node shows as many NPUs as its plugin names, and the kubelet has the same ones to give."""
@@ -75,7 +75,7 @@ def test_a_node_shows_the_npus_that_its_plugin_names(cluster: Cluster, plugin: C
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/server.go:164",
     defects=["every-registration-taken"],
-    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_of_an_unknown_version_is_refused(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """A plugin of an unknown API version is refused with the versions that fit, and its node shows nothing of it."""
@@ -92,7 +92,7 @@ def test_a_plugin_of_an_unknown_version_is_refused(cluster: Cluster, plugin: Cal
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/server.go:170",
     defects=["every-registration-taken"],
-    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_with_a_name_without_a_domain_is_refused(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """A plugin whose resource name has no domain is refused, and its node shows no such resource."""
@@ -110,7 +110,7 @@ def test_a_plugin_with_a_name_without_a_domain_is_refused(cluster: Cluster, plug
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go:131",
     defects=["every-registration-taken"],
-    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_whose_socket_is_not_there_is_refused(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """A plugin whose socket is not there is refused once the kubelet has tried to reach it, for ten seconds at most."""
@@ -127,7 +127,7 @@ def test_a_plugin_whose_socket_is_not_there_is_refused(cluster: Cluster, plugin:
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:244",
     defects=["every-registration-taken"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_socket_is_registered_once(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -161,7 +161,7 @@ def test_a_socket_is_registered_once(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:102",
     defects=["every-registration-taken"],
-    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_does_not_tell_its_options_adds_nothing(
     cluster: Cluster, plugin: Callable[..., OwnPlugin]
@@ -205,7 +205,7 @@ def test_a_plugin_that_never_lists_its_devices_adds_none(cluster: Cluster, plugi
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:301",
     defects=["unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_whose_list_breaks_off_has_no_device_to_give(
     cluster: Cluster, plugin: Callable[..., OwnPlugin]
@@ -225,7 +225,7 @@ def test_a_plugin_whose_list_breaks_off_has_no_device_to_give(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:345",
     defects=["unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_plugin_that_has_ended_has_no_device_to_give(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -250,7 +250,7 @@ def test_a_plugin_that_has_ended_has_no_device_to_give(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/client.go:131, which sets no size of its own",
     defects=["unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_list_that_is_too_long_is_never_taken_in_part(cluster: Cluster, plugin: Callable[..., OwnPlugin]) -> None:
     """A device list of more than 4 MiB is never taken in part.
@@ -280,7 +280,7 @@ def test_a_list_that_is_too_long_is_never_taken_in_part(cluster: Cluster, plugin
     needs=["faults"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:301",
     defects=["streams-reopened", "unhealthy-stays-allocatable", "zeros-not-named"],
-    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_broken_list_is_not_asked_for_again_and_its_capacity_is_forgotten_after_five_minutes(
     cluster: Cluster, plugin: Callable[..., OwnPlugin]
@@ -305,7 +305,7 @@ def test_a_broken_list_is_not_asked_for_again_and_its_capacity_is_forgotten_afte
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:345",
     defects=["unhealthy-stays-allocatable", "zeros-not-named"],
-    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_capacity_of_a_plugin_that_has_ended_is_forgotten_after_five_minutes(
     cluster: Cluster, plugin: Callable[..., OwnPlugin]
@@ -330,7 +330,7 @@ def test_the_capacity_of_a_plugin_that_has_ended_is_forgotten_after_five_minutes
     needs=["faults"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/plugin/v1beta1/handler.go:84",
     defects=["unhealthy-stays-allocatable"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_end_of_a_plugin_is_noticed_after_a_second_registration_was_refused(
     plugin: Callable[..., OwnPlugin],

@@ -47,7 +47,7 @@ JOB_SECONDS = 150.0
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:581",
     defects=["allocates-once"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_npu_of_a_pod_that_has_ended_goes_to_the_next(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

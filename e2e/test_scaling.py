@@ -199,7 +199,7 @@ def test_many_pods_of_one_npu_each_come_to_their_turn(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:595",
     defects=["mute-after-first-list"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_pods_that_wait_get_the_npus_that_are_added(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
@@ -229,7 +229,7 @@ def test_pods_that_wait_get_the_npus_that_are_added(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:293",
     defects=["mute-after-first-list"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_no_pod_that_waits_gets_an_npu_that_is_removed(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

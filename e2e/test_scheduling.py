@@ -93,7 +93,7 @@ def test_a_pod_that_no_node_can_ever_hold_evicts_nobody(
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:595",
     defects=["mute-after-first-list"],
-    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create", "pods/log: get"],
+    verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_pod_that_waits_is_bound_once_there_are_more_npus(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.probe import END_ONCE, KEPT, TELL, Family, container, read_sight
+from fixtures.probe import TELL, Family, container, read_sight
 
 FAMILY = Family("a/npu", "/dev/npu*", "NPUS")
 
@@ -34,14 +34,15 @@ def test_nothing_is_seen_where_nothing_is(tmp_path: Path, environ: dict[str, str
     assert (seen.visible, seen.nodes, seen.opened) == ((), frozenset(), frozenset())
 
 
-def test_it_ends_badly_at_its_first_start_alone(tmp_path: Path) -> None:
-    script = END_ONCE.replace(f"/{KEPT}", str(tmp_path))
-    assert [_ran(script).returncode for _ in range(3)] == [1, 0, 0]
+def test_a_container_that_stays_ends_well_once_it_has_told() -> None:
+    (_, _, script, *_) = container(FAMILY, "image", 1, stays=True)["command"]
+    with subprocess.Popen(["sh", "-c", script, "sh", "NPUS", "/nothing*"], stdout=subprocess.PIPE, text=True) as sh:
+        assert sh.stdout
+        assert [sh.stdout.readline().strip() for _ in range(2)] == ["visible", "end"]
+        sh.terminate()
+        assert sh.wait(timeout=10) == 0
 
 
-def test_a_container_that_ends_once_keeps_that_it_did() -> None:
-    made = container(FAMILY, "image", 1, ends_once=True)
-    assert made["volumeMounts"] == [{"name": KEPT, "mountPath": f"/{KEPT}"}]
-    assert END_ONCE in made["command"][2]
-    assert made["resources"] == {"limits": {"a/npu": "1"}}
-    assert "volumeMounts" not in container(FAMILY, "image")
+def test_a_container_asks_for_npus_or_for_none() -> None:
+    assert container(FAMILY, "image", 1)["resources"] == {"limits": {"a/npu": "1"}}
+    assert "resources" not in container(FAMILY, "image")

@@ -11,16 +11,23 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures import podexec
+from fixtures.apipaths import path_of
+from fixtures.client import NotFound, connect
 from fixtures.engine import private
 from fixtures.engine.container import found_engine
 from fixtures.engine.registrytrust import registries
 from fixtures.errors import ExitCode
+from fixtures.process import ProgramError
+from fixtures.record import Record
 from fixtures.targets.kind import LABEL, clusters_folder
+from fixtures.targets.npus import NAMESPACE, PLUGIN
 
 NAME = "npu-e2e-test"
 ROOT = Path(__file__).parents[2]
@@ -192,6 +199,25 @@ def test_a_registry_that_ignores_its_password_is_caught_and_leaves_nothing(first
     assert registries(engine, NAME) == []
     for node in engine.containers(f"{LABEL}={NAME}"):
         assert "npu/workload" not in engine.run("exec", node, "crictl", "images")
+
+
+def test_a_command_in_a_container_prints_ends_and_fails_as_kubectl_says_it(kubeconfig: Path) -> None:
+    with connect(kubeconfig, Record()) as client:
+        (pod, *_) = client.items(path_of("Pod", NAMESPACE), labels=f"app.kubernetes.io/name={PLUGIN}")
+        name = pod["metadata"]["name"]
+        ran_there = partial(podexec.output, client, NAMESPACE, name)
+        assert ran_there(["sh", "-c", "yes | head -c 300000; echo no >&2"]) == "y\n" * 150000
+        with pytest.raises(ProgramError, match="failed with status 7:\n    why") as failed:
+            ran_there(["sh", "-c", "echo why >&2; exit 7"], container="plugin")
+        assert failed.value.status == 7
+        assert failed.value.argv[:2] == ("kubectl", "exec")
+        with pytest.raises(ProgramError, match="could not be run") as missing:
+            ran_there(["/no/such/command"])
+        assert missing.value.status is None
+        with pytest.raises(ProgramError, match="did not end within"):
+            ran_there(["sleep", "60"], timeout=0.5)
+        with pytest.raises(NotFound):
+            podexec.output(client, NAMESPACE, "no-such-pod", ["true"])
 
 
 def test_a_node_is_not_taken_for_a_container_in_which_an_image_is_made(first: Ran) -> None:
