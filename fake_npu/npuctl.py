@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fake_npu.config import EXIT_USAGE, ConfigError, load
-from fake_npu.faults import OPTIONS
+from fake_npu.faultkinds import OPTIONS
 
 EXIT_REFUSED = 1
 """Exit status when the plugin refuses what was asked."""

@@ -92,7 +92,7 @@ def test_an_entry_says_all_that_a_check_declares(catalogue: Any) -> None:
         "needs": ["podresources"],
         "source": "document",
         "defects": entries["flow-npu-released"]["defects"],
-        "verbs": ["pods/exec: create", "pods/log: get", "pods: create get list watch", "secrets: create get"],
+        "verbs": ["pods/exec: create get", "pods/log: get", "pods: create get list watch", "secrets: create get"],
         "file": "e2e/test_documented_flow.py",
         "function": "test_npu_is_released",
     }

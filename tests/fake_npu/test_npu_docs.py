@@ -16,7 +16,7 @@ from npu_bench import REPOSITORY, documented, texts
 
 from fake_npu import config, npuctl
 from fake_npu.config import Config, load
-from fake_npu.faults import KINDS, RPCS
+from fake_npu.faultkinds import KINDS, RPCS
 from fake_npu.metrics import Metrics
 from fake_npu.workload.options import Options, parse
 

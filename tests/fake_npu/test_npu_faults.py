@@ -28,7 +28,8 @@ from npu_bench import (
 
 from fake_npu.api import deviceplugin_pb2 as pb
 from fake_npu.api.deviceplugin_pb2_grpc import DevicePluginStub
-from fake_npu.faults import KINDS, RPCS, Fault, FaultError, fault_of
+from fake_npu.faultkinds import KINDS, RPCS
+from fake_npu.faults import Fault, FaultError, fault_of
 
 pytest_plugins = ["npu_fixtures"]
 
