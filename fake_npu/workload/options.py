@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         )
 
     option("seed", _whole, 0, "same seed, same numbers")
-    option("seconds-per-batch", _seconds, 0.005, "pause after each batch")
+    option("seconds-per-batch", _seconds, 0.002, "pause after each batch")
     option("visible-devices-env", str, "NPU_VISIBLE_DEVICES", "variable that names the NPUs")
     option("device-pattern", str, "/dev/npu*", "glob of all NPUs' device nodes")
     option("facts", str, "required", "whether a device needs facts that say which it is", "required optional")
