@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from fixtures.engine import gomodule, nodeparts, npuimage
 from fixtures.engine.archive import ImageFile, Layer, write_archive
 from fixtures.engine.machine import COLD_DISK, WARM_DISK, Machine, stands_in_the_way
 from fixtures.targets.kind import Kept, kept_cluster
-from fixtures.targets.kindconfig import kind_config
+from fixtures.targets.kindconfig import CRI, kind_config
 from fixtures.targets.npus import MARK, fake_npu_objects
 
 HERE = Machine(
@@ -94,8 +95,13 @@ def test_the_kind_configuration_fits_the_machine() -> None:
     assert "containerdConfigPatches" not in plain
     closed = dataclasses.replace(HERE, cgroup_v1=True, sys_resource=False)
     patched = kind_config("n", workers=1, kubernetes="1.35.0", seen=closed)
-    assert yaml.safe_load(patched["kubeadmConfigPatches"][0])["failCgroupV1"] is False
-    assert "restrict_oom_score_adj = true" in patched["containerdConfigPatches"][0]
+    kubelet = yaml.safe_load(patched["kubeadmConfigPatches"][0])
+    assert kubelet["failCgroupV1"] is False
+    assert kubelet["cgroupDriver"] == "cgroupfs"
+    assert "cgroupDriver" not in yaml.safe_load(plain["kubeadmConfigPatches"][0])
+    runtime, scores = (tomllib.loads(patch)["plugins"][CRI] for patch in patched["containerdConfigPatches"])
+    assert runtime["containerd"]["runtimes"]["runc"]["options"] == {"SystemdCgroup": False}
+    assert scores == {"restrict_oom_score_adj": True}
     assert patched["featureGates"] == {"ResourceHealthStatus": True}
 
 
