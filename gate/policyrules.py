@@ -109,7 +109,10 @@ def _list(given: Any) -> Any:
 
 EXCUSABLE = ("failed", "error", "skipped", "not-run", "flaky", "known-upstream", "unproven")
 DIFFERENCES = ("new-skip", "lost-check", "slow-wait", "new-warning", "new-failure")
-CAPABILITIES = ("cloud", "disruptive", "faults", "npu-node-access", "own-cluster", "podresources", "registry")
+CAPABILITIES = (
+    *("cloud", "disruptive", "faults", "npu-node-access", "own-cluster", "podresources", "registry"),
+    "visible-devices-env",
+)
 
 TOP = {
     "format": Rule(_whole(1, 1)),

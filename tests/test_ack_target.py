@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from fixtures.checks import Check
 from fixtures.client import Client, connect
 from fixtures.errors import HarnessError
 from fixtures.options import OPTIONS, settings_said
+from fixtures.presets import presets
 from fixtures.record import Record
 from fixtures.steps import Steps
 from fixtures.targets import Cluster
@@ -348,7 +350,7 @@ def test_the_settings_that_a_command_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
-        ({"preset": "hanguan"}, "not one of hanguang"),
+        ({"preset": "hanguan"}, "not one of amd, hanguang, nvidia"),
         ({"max-npus": "0"}, "--max-npus is '0'"),
         ({"ack-endpoint": "https://x/"}, "PRODUCT=HOST"),
         ({"node-labels": "x"}, "not KEY=VALUE"),
@@ -361,10 +363,35 @@ def test_a_setting_that_cannot_be_read_is_named(typed: dict[str, str], words: st
 
 def test_a_preset_s_key_is_spelled_right(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    for text, words in (("resorce = 'a'", "did you mean 'resource'"), ("resource = 3", "resource is not text")):
+    for text, words in (
+        ("resorce = 'a'", "did you mean 'resource'"),
+        ("resource = 3", "resource is not text"),
+        ("resource = ['a', 'b']", "resource is not text"),
+        ("node-labels = [3]", "node-labels is not a list of texts"),
+        ("visible-devices-env = 'no name'", "not the name of an environment variable"),
+    ):
         file.write_text(text)
         with pytest.raises(ValueError, match=words):
             settings_said({"preset": str(file)}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "resource", "node", "variable"),
+    [
+        ("hanguang", "aliyun.com/npu", "/dev/npu0", "NPU_VISIBLE_DEVICES"),
+        ("nvidia", "nvidia.com/gpu", "/dev/nvidia0", "NVIDIA_VISIBLE_DEVICES"),
+        ("amd", "amd.com/gpu", "/dev/dri/renderD128", ""),
+    ],
+)
+def test_the_presets_are_those_of_real_device_plugins(name: str, resource: str, node: str, variable: str) -> None:
+    said = settings_said({"preset": name}, {})
+    assert (said.resource, said.visible_devices_env) == (resource, variable)
+    assert fnmatch(node, said.device_path_pattern)
+    assert name in presets()
+
+
+def test_what_all_containers_of_nvidias_get_is_no_device() -> None:
+    assert not fnmatch("/dev/nvidiactl", settings_said({"preset": "nvidia"}, {}).device_path_pattern)
 
 
 def test_the_defaults_are_those_of_the_document_s_preset() -> None:

@@ -34,6 +34,13 @@ def test_nothing_is_seen_where_nothing_is(tmp_path: Path, environ: dict[str, str
     assert (seen.visible, seen.nodes, seen.opened) == ((), frozenset(), frozenset())
 
 
+def test_without_a_variable_none_is_read(tmp_path: Path) -> None:
+    (tmp_path / "npu0").write_text("")
+    seen = read_sight(_ran(TELL, "", f"{tmp_path}/npu*").stdout.splitlines())
+    assert seen.visible == ()
+    assert seen.opened == {f"{tmp_path}/npu0"}
+
+
 def test_a_container_that_stays_ends_well_once_it_has_told() -> None:
     (_, _, script, *_) = container(FAMILY, "image", 1, stays=True)["command"]
     with subprocess.Popen(["sh", "-c", script, "sh", "NPUS", "/nothing*"], stdout=subprocess.PIPE, text=True) as sh:
