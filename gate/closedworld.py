@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from gate.catalogue import Catalogue, Entry
 from gate.decision import CheckRow, Effect, Finding, Observation, Status
@@ -30,8 +31,7 @@ MEANINGS: dict[Status, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One entry of a check in a run."""
 
     results: Results

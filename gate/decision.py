@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 from gate.results import Evidence, Level, Outcome, Results, Subject
 
 Verdict = Literal["pass", "fail", "inconclusive"]
@@ -62,8 +64,7 @@ class Finding:
     run: str = ""
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(Struct, frozen=True, gc=False):
     """A check in one run: what came of it, how long it took in seconds, and how often it was tried."""
 
     run: str

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
+
+import msgspec
 
 from gate.jsonfile import shown
 from gate.results import CheckResult, Outcome, Results
 
 E2E_LOG, GO_TEST = "e2e.log", "results.json"
 PACKAGE = "npu-conformance"
+ENCODER = msgspec.json.Encoder()
 Word = Literal["pass", "fail", "skip"]
 WORDS: dict[Outcome, Word] = {
     "passed": "pass",
@@ -51,7 +53,7 @@ def events(runs: Sequence[Results]) -> Iterator[str]:
 
 
 def _event(action: str, where: dict[str, Any], **more: Any) -> str:
-    return json.dumps({"Action": action, **where, **more})
+    return ENCODER.encode({"Action": action, **where, **more}).decode()
 
 
 def _package(results: Results) -> str:

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fixtures.errors import HarnessError
 
 MOST_BYTES = 64 * 2**20
@@ -49,6 +51,9 @@ def parse(raw: bytes, file: Path) -> Any:
     Raises:
         UnreadableError: it is anything else.
     """
+    found = _parsed_if_plain(raw)
+    if found is not None:
+        return found
     try:
         text = raw.decode("utf-8")
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_finite, parse_float=_float)
@@ -59,6 +64,19 @@ def parse(raw: bytes, file: Path) -> Any:
     except ValueError as error:  # of JSON, of UTF-8, or of a number with thousands of digits
         raise UnreadableError(f"{shown(file)} is damaged: {shown(str(error))}.", AGAIN) from None
     return found
+
+
+def _parsed_if_plain(raw: bytes) -> Any:
+    """JSON that, written again, is the same text but for its blanks, as that of every run is; None for any other.
+
+    Such a text hides nothing: a key that is there twice, a number that is none or one that is not as it was read would
+    be written otherwise. It takes a third of the time of reading piece by piece, which tells what is wrong.
+    """
+    try:
+        found = msgspec.json.decode(raw)
+        return found if msgspec.json.encode(found) == msgspec.json.format(raw, indent=-1) else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -83,7 +101,7 @@ def _float(digits: str) -> float:
 
 def shown(text: object, most: int = 300) -> str:
     """A text of unknown origin on one line, `most` letters of it at most, with nothing that a terminal obeys."""
-    line = str(text)[: most + 1]
+    line = text if isinstance(text, str) and len(text) <= most else str(text)[: most + 1]
     if not line.isprintable():
         line = "".join(letter if letter.isprintable() else " " for letter in line)
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -11,22 +11,28 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import jsonschema_rs
+import msgspec
+from msgspec import Struct
 
 from gate.formats import as_format_2
 from gate.jsonfile import AGAIN, UnreadableError, parse, read_bounded, shown
 
 RESULTS = "results.json"
 SCHEMA = Path(__file__).parent / "schema" / "results-2.schema.json"
-OF_THE_CATALOGUE = ("source", "defects", "verbs")
-"""What a run repeats of the catalogue and nothing here reads."""
 
 Outcome = Literal["not-run", "passed", "known-upstream", "skipped", "error", "failed"]
 Level = Literal["must", "should"]
 State = Literal["running", "finished", "interrupted", "cannot-run"]
 
 
-@dataclass(frozen=True)
-class RunInfo:
+class Shard(Struct, frozen=True, gc=False):
+    """Part `index`, counted from 1, `of` so many of a run."""
+
+    index: int
+    of: int
+
+
+class RunInfo(Struct, frozen=True, gc=False):
     """One run: `began` and `ended` are seconds since the epoch; `running` is the state of a run that was killed."""
 
     id: str
@@ -37,11 +43,10 @@ class RunInfo:
     command: tuple[str, ...]
     stopped: str
     troubles: tuple[str, ...] = ()
-    shard: tuple[int, int] | None = None
+    shard: Shard | None = None
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Struct, frozen=True, gc=False):
     """A file that was kept of a check: where it is in the results folder, its SHA-256 in hex, and its bytes."""
 
     file: str
@@ -49,17 +54,15 @@ class Evidence:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct, frozen=True, gc=False):
     """A number, or a word, that a check measured."""
 
     name: str
-    value: float | str | bool
+    value: int | float | str | bool
     unit: str
 
 
-@dataclass(frozen=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True, gc=False):
     """How one check went in one run.
 
     Attributes:
@@ -88,8 +91,6 @@ class CheckResult:
     needs: tuple[str, ...]
     nodeid: str
     outcome: Outcome
-    skipped_for: Literal["", "capability", "other"]
-    tries: int
     reason: str
     remedy: str
     detail: str
@@ -97,10 +98,11 @@ class CheckResult:
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
     measured: tuple[Measured, ...]
+    skipped_for: Literal["", "capability", "other"] = ""
+    tries: int = 1
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(Struct, frozen=True, gc=False):
     """A node as its status described it; `image` is the node image, by digest where the target knows one."""
 
     name: str
@@ -114,8 +116,7 @@ class Node:
     npus: int
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Struct, frozen=True, gc=False):
     """An image that ran, by the digest that the node reported: `role` is `plugin` or `workload`."""
 
     role: str
@@ -123,8 +124,7 @@ class Image:
     digest: str
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(Struct, frozen=True, gc=False):
     """What was tested, as it was read at one moment (`at`)."""
 
     at: float
@@ -133,17 +133,15 @@ class Subject:
     images: tuple[Image, ...]
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(Struct, frozen=True, gc=False):
     """Something of the cluster that the run did not leave as it had found it."""
 
     change: Literal["added", "removed", "changed"]
     what: str
-    detail: str
+    detail: str = ""
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(Struct, frozen=True, gc=False):
     """How many things there were before and after the run, and what differs between the two."""
 
     before: int
@@ -151,8 +149,7 @@ class Inventory:
     left_behind: tuple[Difference, ...]
 
 
-@dataclass(frozen=True)
-class PodTimes:
+class PodTimes(Struct, frozen=True, gc=False):
     """One pod from its creation to its end; a time that was not seen is None."""
 
     namespace: str
@@ -169,8 +166,7 @@ class PodTimes:
     finished: float | None = None
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True, gc=False):
     """A number over time: points of seconds since the epoch and value."""
 
     name: str
@@ -179,8 +175,7 @@ class Series:
     points: tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True)
-class Warning:  # noqa: A001 - Kubernetes' own word for it
+class Warning(Struct, frozen=True, gc=False):  # noqa: A001 - Kubernetes' own word for it
     """A Warning event: its reason, the object it is of, and how often it was seen."""
 
     reason: str
@@ -190,8 +185,7 @@ class Warning:  # noqa: A001 - Kubernetes' own word for it
     check: str = ""
 
 
-@dataclass(frozen=True)
-class Timed:
+class Timed(Struct, frozen=True, gc=False):
     """A step of the run, or a wait: `states` are seconds after `began` and a few words; steps have none."""
 
     what: str
@@ -202,8 +196,7 @@ class Timed:
     check: str = ""
 
 
-@dataclass(frozen=True)
-class Retry:
+class Retry(Struct, frozen=True, gc=False):
     """A request that was sent again, and why."""
 
     what: str
@@ -255,15 +248,30 @@ class Results:
     inventory: Inventory | None
     checks: tuple[CheckResult, ...]
     deselected: tuple[str, ...]
-    capabilities: frozenset[str] | None
     steps: tuple[Timed, ...]
     waits: tuple[Timed, ...]
     retries: tuple[Retry, ...]
-    pods: tuple[PodTimes, ...]
-    series: tuple[Series, ...]
-    warnings: tuple[Warning, ...]
+    pods: tuple[PodTimes, ...] = ()
+    series: tuple[Series, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+    capabilities: frozenset[str] | None = None
     violations: tuple[str, ...] = ()
     devices: Mapping[str, tuple[int, frozenset[str]]] = field(default_factory=dict)
+
+
+TYPES: dict[str, Any] = {
+    "run": RunInfo,
+    "inventory": Inventory | None,
+    "deselected": tuple[str, ...],
+    "waits": tuple[Timed, ...],
+    "retries": tuple[Retry, ...],
+    "pods": tuple[PodTimes, ...],
+    "series": tuple[Series, ...],
+    "warnings": tuple[Warning, ...],
+    "capabilities": frozenset[str],
+    "violations": tuple[str, ...],
+}
+"""Parts of the file that are attributes of Results, as they stand there."""
 
 
 def read_results(folder: Path) -> Results:
@@ -277,7 +285,10 @@ def read_results(folder: Path) -> Results:
     content = parse(raw, file)
     content, written = as_format_2(content, file)
     require_schema(content, file)
-    return _results(content, folder, hashlib.sha256(raw).hexdigest(), written)
+    try:
+        return _results(content, folder, hashlib.sha256(raw).hexdigest(), written)
+    except msgspec.ValidationError as error:  # a number that the schema allows and no machine holds
+        raise UnreadableError(f"{shown(file)} holds what no results hold: {shown(str(error))}.", AGAIN) from None
 
 
 @cache
@@ -317,84 +328,36 @@ def is_inside(path: str) -> bool:
 
 
 def _results(content: dict[str, Any], folder: Path, sha256: str, written: int) -> Results:
-    run, subject, inventory = content["run"], content["subject"], content["inventory"]
-    shard = run.get("shard")
+    known = {name: _as(type_, content[name]) for name, type_ in TYPES.items() if name in content}
+    subject, devices = content["subject"], content.get("devices", {})
     return Results(
         folder=folder,
         sha256=sha256,
         format=written,
-        run=RunInfo(
-            id=run["id"],
-            state=run["state"],
-            began=float(run["began"]),
-            ended=None if run["ended"] is None else float(run["ended"]),
-            exit_code=run["exit_code"],
-            command=tuple(run["command"]),
-            stopped=run["stopped"],
-            troubles=tuple(run.get("troubles", ())),
-            shard=(shard["index"], shard["of"]) if shard else None,
-        ),
         verdict=content["verdict"]["result"],
         settings=content["settings"],
         target=content["target"],
         catalogue=content["catalogue"]["sha256"] if content["catalogue"] else "",
-        before=_subject(subject["before"]),
-        after=_subject(subject["after"]),
-        inventory=Inventory(
-            inventory["before"],
-            inventory["after"],
-            tuple(Difference(one["change"], one["what"], one.get("detail", "")) for one in inventory["left_behind"]),
-        )
-        if inventory
-        else None,
-        checks=tuple(_check(check) for check in content["checks"]),
-        deselected=tuple(content["deselected"]),
-        capabilities=frozenset(content["capabilities"]) if "capabilities" in content else None,
+        before=_as(Subject | None, subject["before"]),
+        after=_as(Subject | None, subject["after"]),
+        checks=tuple(map(_with_its_skip, _as(tuple[CheckResult, ...], content["checks"]))),
         steps=tuple(Timed(one["name"], one["began"], one["seconds"], one["outcome"]) for one in content["steps"]),
-        waits=tuple(_wait(one) for one in content["waits"]),
-        retries=tuple(Retry(**one) for one in content["retries"]),
-        pods=tuple(PodTimes(**one) for one in content.get("pods", ())),
-        series=tuple(
-            Series(one["name"], one["unit"], one["check"], tuple((at, value) for at, value in one["points"]))
-            for one in content.get("series", ())
-        ),
-        warnings=tuple(Warning(**one) for one in content.get("warnings", ())),
-        violations=tuple(content.get("violations", ())),
-        devices={node: (one["of"], frozenset(one["exercised"])) for node, one in content.get("devices", {}).items()},
-    )
-
-
-def _subject(content: dict[str, Any] | None) -> Subject | None:
-    if content is None:
-        return None
-    return Subject(
-        content["at"],
-        content["kubernetes"],
-        tuple(Node(**node) for node in content["nodes"]),
-        tuple(Image(**image) for image in content["images"]),
-    )
-
-
-def _check(content: dict[str, Any]) -> CheckResult:
-    skipped_for = content.get("skipped_for", "")
-    if content["outcome"] == "skipped" and not skipped_for:
-        skipped_for = "capability" if content["reason"].startswith("The target lacks ") else "other"
-    known = {name: value for name, value in content.items() if name not in OF_THE_CATALOGUE}
-    made: dict[str, Any] = {
+        devices={node: (one["of"], frozenset(one["exercised"])) for node, one in devices.items()},
         **known,
-        "needs": tuple(content["needs"]),
-        "skipped_for": skipped_for,
-        "tries": content.get("tries", 1),
-        "evidence": tuple(Evidence(**one) for one in content["evidence"]),
-        "notes": tuple(content["notes"]),
-        "measured": tuple(Measured(**one) for one in content["measured"]),
-    }
-    return CheckResult(**made)
+    )
 
 
-def _wait(content: dict[str, Any]) -> Timed:
-    states = tuple((after, words) for after, words in content["states"])
-    return Timed(content["what"], content["began"], content["seconds"], content["outcome"], states, content["check"])
+def _as(type_: Any, value: Any) -> Any:
+    """What the schema has found to be well-formed, as objects: whole numbers as floats where those are wanted."""
+    return msgspec.convert(value, type_)
+
+
+def _with_its_skip(check: CheckResult) -> CheckResult:
+    """Older runs tell of a skip only in words."""
+    if check.outcome != "skipped" or check.skipped_for:
+        return check
+    lacks = check.reason.startswith("The target lacks ")
+    return msgspec.structs.replace(check, skipped_for="capability" if lacks else "other")
 
 
 def evidence_of(results: Results) -> Iterator[Evidence]:

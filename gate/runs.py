@@ -106,7 +106,7 @@ def _shards(runs: Sequence[Results]) -> Iterable[Finding]:
     shards: dict[int, set[int]] = {}
     for results in runs:
         if results.run.shard:
-            index, of = results.run.shard
+            index, of = results.run.shard.index, results.run.shard.of
             shards.setdefault(of, set()).add(index)
             if index > of:
                 sentence = f"Run {results.run.id} says that it is shard {index} of {of}."

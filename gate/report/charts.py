@@ -123,7 +123,10 @@ def _draw_pods(axes: Axes, pods: Sequence[PodTimes], began: float, ended: float)
         axes.add_collection(
             PolyCollection(corners_of_all, facecolor=colour, edgecolor=GRID, hatch=hatch, linewidth=0.5)
         )
-    axes.set_yticks(range(len(pods)), [_pod_label(pod) for pod in pods])
+    axes.set_yticks([])  # a tick with its label takes three times as long to draw as a text
+    beside = axes.get_yaxis_transform()
+    for row, pod in enumerate(pods):
+        axes.text(-0.005, row, _pod_label(pod), transform=beside, ha="right", va="center")
     axes.set_ylim(len(pods) - 0.5, -0.5)
     axes.set_xlim(0, max(ended - began, 1.0))
     words = {WAITING: "to schedule", PULLING: "to pull", STARTING: "to start", RUNNING: "runs"}
