@@ -12,13 +12,14 @@ from gate.catalogue import CATALOGUE, Catalogue, Entry, read_catalogue
 from gate.causes import explain
 from gate.closedworld import findings_of_catalogue, findings_of_rows, findings_of_waivers, rows_of
 from gate.decision import CheckRow, Decision, Effect, Finding, NamedFile, Statistic
+from gate.evidence import findings_of_evidence
 from gate.jsonfile import UnreadableError, shown
 from gate.policy import Policy
 from gate.rates import compare_throughput, compare_timings
 from gate.recorded import recorded_of
 from gate.regressions import findings_of_baseline, findings_of_baseline_subject
 from gate.results import RESULTS, Results, read_results
-from gate.runs import findings_of_evidence, findings_of_runs
+from gate.runs import findings_of_runs
 from gate.subject import devices_not_exercised, findings_of_subject, nodes_not_exercised, subject_of_runs
 
 GRAVEST: tuple[Effect, ...] = ("nothing", "fail", "left-behind", "inconclusive", "warning", "note")

@@ -1,19 +1,16 @@
-"""Whether the runs themselves can be counted on: ended, whole, cleaned up, their evidence as they wrote it."""
+"""Whether the runs themselves can be counted on: ended, whole, cleaned up."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from gate.decision import Finding
 from gate.jsonfile import shown
-from gate.results import Results, evidence_of
+from gate.results import Results
 
 CLOCK_SECONDS = 5.0
 """By which clocks of the machines that wrote the times may differ."""
-CHUNK = 2**20
 AGAIN = "Run the checks again, and keep the results folder as the run leaves it."
 CLEAN = "Remove what is left, or `npu-e2e clean`, then run the checks again."
 
@@ -116,34 +113,3 @@ def _shards(runs: Sequence[Results]) -> Iterable[Finding]:
             several = ", ".join(map(str, missing[:10]))
             sentence = f"Of {of} shards {len(missing)} were not given: {several}."
             yield Finding("shard-missing", "inconclusive", sentence, "Give the results of every shard.")
-
-
-def findings_of_evidence(runs: Sequence[Results]) -> list[Finding]:
-    """Files of evidence that are not there, not as the run wrote them, or not in its folder; read in pieces."""
-    found = []
-    for results in runs:
-        for kept in evidence_of(results):
-            if problem := _problem(results.folder, kept.file, kept.sha256, kept.bytes):
-                sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {problem}."
-                found.append(Finding("evidence-changed", "inconclusive", sentence, AGAIN, run=results.run.id))
-    return found
-
-
-def _problem(folder: Path, name: str, sha256: str, size: int) -> str:
-    file = folder / name
-    try:
-        if any(part.is_symlink() for part in (file, *file.parents[: len(Path(name).parts) - 1])):
-            return "is a link"
-        if not file.is_file():
-            return "is not there"
-        if not sha256:
-            return ""  # format 1 kept no hashes
-        if file.stat().st_size != size:
-            return "is not as long as it was"
-        digest = hashlib.sha256()
-        with file.open("rb") as stream:
-            while piece := stream.read(CHUNK):
-                digest.update(piece)
-    except (OSError, ValueError) as error:
-        return f"cannot be read ({shown(getattr(error, 'strerror', None) or error)})"
-    return "" if digest.hexdigest() == sha256 else "was changed after the run"

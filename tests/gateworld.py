@@ -167,6 +167,9 @@ def results(run: str = "aaaa0001", top_1: int = TOP_1, top_5: int = TOP_5, rate:
 def write(folder: Path, content: dict[str, Any], entries: Sequence[dict[str, Any]] | None = None) -> Path:
     """Write `content` and the catalogue as a results folder, with the evidence that it names as empty files."""
     folder.mkdir(parents=True, exist_ok=True)
+    for one in content["checks"]:
+        if one["outcome"] in ("failed", "error", "known-upstream") and not one["evidence"] and not one["notes"]:
+            one["notes"] = ["evidence: none is kept of what this check uses."]  # as the harness says it
     raw = json.dumps(catalogue_of(catalogue() if entries is None else entries)).encode()
     (folder / "catalogue.json").write_bytes(raw)
     if content.get("catalogue") and not content["catalogue"]["sha256"]:

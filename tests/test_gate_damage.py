@@ -1,7 +1,7 @@
 """Ten thousand damaged inputs: each gives a verdict or a sentence, none a traceback, none a pass that it should not.
 
-A change that leaves the file valid and every outcome as it was may pass: only the signature can tell it, as where the
-evidence of a check is no longer named. Any other may not.
+A change that leaves the file valid, and every outcome and the names of all evidence as they were, may pass: only the
+signature can tell it. Any other may not.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ def outcomes(content: Any) -> Any:
         content["run"]["state"],
         content["inventory"]["left_behind"],
         content["catalogue"],
+        sorted({kept["file"] for one in content["checks"] for kept in one["evidence"]}),
     )
 
 

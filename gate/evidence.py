@@ -1,0 +1,100 @@
+"""Whether the evidence is what the runs wrote: each file that they name, no other, none lacking."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fixtures.resultsfolder import EVIDENCE, MARK
+from gate.decision import Finding
+from gate.jsonfile import shown
+from gate.results import Outcome, Results, evidence_of
+from gate.runs import AGAIN
+
+CHUNK = 2**20
+MOST_NAMED = 3
+"""Of files that no check names."""
+KEPT_FOR: tuple[Outcome, ...] = ("failed", "error", "known-upstream")
+"""Outcomes for which a run keeps evidence."""
+EXPLAINED = "evidence: "
+"""How a note of a check begins that says why there is none of it."""
+
+
+def findings_of_evidence(runs: Sequence[Results]) -> list[Finding]:
+    """Files of evidence that are missing, changed, not in their folder or of no check; read in pieces, side by side."""
+    named = [(results, kept) for results in runs for kept in evidence_of(results)]
+    found = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a hash is computed without Python's lock
+        problems = pool.map(lambda one: _problem(one[0].folder, one[1].file, one[1].sha256, one[1].bytes), named)
+        for (results, kept), problem in zip(named, problems, strict=True):
+            if problem:
+                sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {problem}."
+                found.append(Finding("evidence-changed", "inconclusive", sentence, AGAIN, run=results.run.id))
+    for results in runs:
+        found += _unnamed(results)
+        found += _lacking(results)
+    return found
+
+
+def _problem(folder: Path, name: str, sha256: str, size: int) -> str:
+    file = folder / name
+    try:
+        if any(part.is_symlink() for part in (file, *file.parents[: name.count("/")])):
+            return "is a link"
+        if not file.is_file():
+            return "is not there"
+        if not sha256:
+            return ""  # format 1 kept no hashes
+        if file.stat().st_size != size:
+            return "is not as long as it was"
+        digest = hashlib.sha256()
+        with file.open("rb", buffering=0) as stream:
+            while piece := stream.read(CHUNK):
+                digest.update(piece)
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({shown(getattr(error, 'strerror', None) or error)})"
+    return "" if digest.hexdigest() == sha256 else "was changed after the run"
+
+
+def _unnamed(results: Results) -> Iterable[Finding]:
+    """What lies among the evidence and no check names, but for the mark that each run leaves there."""
+    named = {kept.file for kept in evidence_of(results)} | {f"{EVIDENCE}/{MARK}"}
+    run, others = results.run.id, set[str]()
+    try:
+        others = set(_files(results.folder / EVIDENCE, EVIDENCE)) - named
+    except OSError as error:
+        sentence = f"The evidence of run {run} cannot be looked through ({shown(error.strerror)})."
+        yield Finding("evidence-unnamed", "inconclusive", sentence, "Make it readable, then try again.", run=run)
+    if others:
+        several = ", ".join(shown(name, 100) for name in sorted(others)[:MOST_NAMED])
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        sentence = f"Among the evidence of run {run} is what none of its checks names: {several}{more}."
+        yield Finding("evidence-unnamed", "inconclusive", sentence, AGAIN, run=run)
+
+
+def _files(folder: Path, name: str) -> Iterable[str]:
+    """The paths of all that is in `folder` and is no folder itself; a link to one is none."""
+    if not folder.is_dir() or folder.is_symlink():  # a link is told where a file in it is
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = f"{name}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(folder / entry.name, path)
+            else:
+                yield path
+
+
+def _lacking(results: Results) -> Iterable[Finding]:
+    """Checks of which evidence must have been kept, and of which neither any is named nor a note says why not."""
+    if results.format == 1:
+        return
+    for check in results.checks:
+        if check.outcome not in KEPT_FOR or check.evidence:
+            continue
+        if not any(note.startswith(EXPLAINED) for note in check.notes):
+            sentence = f"{check.id} is {check.outcome} in run {results.run.id}, which kept no evidence of it."
+            yield Finding("evidence-missing", "inconclusive", sentence, AGAIN, check.id, results.run.id)
