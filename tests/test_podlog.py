@@ -53,7 +53,7 @@ def test_the_first_image_counts_and_not_that_of_a_later_start() -> None:
 
 
 def test_a_time_is_read_in_each_form_that_events_have_and_none_is_none() -> None:
-    forms = {"firstTimestamp": None, "lastTimestamp": None, "eventTime": "2026-11-24T10:00:04.250000Z"}
+    forms: dict[str, Any] = {"firstTimestamp": None, "lastTimestamp": None, "eventTime": "2026-11-24T10:00:04.250000Z"}
     assert pulled_at(pulled(**forms)) == 4.25
     assert pulled_at(pulled(lastTimestamp="2026-11-24T10:00:05Z")) == 5
     assert pulled_at(pulled(firstTimestamp="yesterday")) is None
