@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal
 
 from gate.jsonfile import shown
-from gate.results import CheckResult, Outcome, Results
+from gate.results import CheckResult, Outcome, Results, Warning  # noqa: A004 - Kubernetes' own word for it
 
 Kind = Literal["new-failure", "lost-check", "new-skip", "slow-wait", "new-warning", "new-check", "new-pass"]
 """Of a change; all but the last two are for the worse."""
@@ -23,17 +23,24 @@ LEAST_SECONDS = 1.0
 SEVERITY: tuple[Outcome, ...] = ("passed", "known-upstream", "skipped", "not-run", "error", "failed")
 RAN: tuple[Outcome, ...] = ("passed", "failed", "error")
 """Outcomes that say whether a check is flaky."""
-OF_ONE_RUN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=-)[a-z0-9]{5,10}-[a-z0-9]{5}\b|\d+")
-"""In the name of an object: what is made anew in each run, such as a UID, or a ReplicaSet's and its pod's suffix."""
+OF_ONE_RUN = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=-)[a-z0-9]{5,10}-[a-z0-9]{5}\b|(?<=-)[0-9a-f]{8}\b|\d+"
+)
+"""In the name of an object: what is made anew in each run, such as a UID, a ReplicaSet's and its pod's suffix, or the
+two parts of 8 hex digits in the name of a check's namespace."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One difference: `what` is the check's id, or the wait, or the event, and `sentence` says it in words."""
+    """One difference: `what` is the check's id, or the wait, or the event, and `sentence` says it in words.
+
+    `check` is the id of the check that it is of; empty where it is of none.
+    """
 
     kind: Kind
     what: str
     sentence: str
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,8 @@ def changes(
         slow_wait: how many times as long makes a wait slow.
         least_seconds: by how many seconds it must also be longer.
     """
-    waits = _of_waits(before, after, slow_wait, least_seconds)
-    found = [*_of_checks(before, after), *waits, *_of_warnings(before, after)]
+    waits = slow_waits(before, after, slow_wait, least_seconds)
+    found = [*_of_checks(before, after), *waits, *new_warnings(before, after)]
     return tuple(sorted(found, key=lambda change: ORDER.index(change.kind)))
 
 
@@ -102,40 +109,41 @@ def outcomes_of(runs: Sequence[Results]) -> dict[str, Outcome]:
     return worst
 
 
-def _of_waits(before: Sequence[Results], after: Sequence[Results], ratio: float, least: float) -> Iterable[Change]:
-    old = waits_of(before)
-    for wait, now in waits_of(after).items():
-        was = old.get(wait)
-        if was is not None and now >= was * ratio and now - was >= least:
+def slow_waits(
+    before: Sequence[Results], after: Sequence[Results], slow_wait: float, least_seconds: float = LEAST_SECONDS
+) -> Iterable[Change]:
+    """Waits that take `slow_wait` times as long as they did, and `least_seconds` more."""
+    old = _waits(before)
+    for (check, what), now in _waits(after).items():
+        was = old.get((check, what))
+        if was is not None and now >= was * slow_wait and now - was >= least_seconds:
             times = f"{now / was:.1f} times as long" if was else "longer"
-            sentence = f"The wait for {shown(wait, 120)} took {now:.1f} s, {times}: it was {was:.1f} s."
-            yield Change("slow-wait", wait, sentence)
+            sentence = f"The wait for {shown(what, 120)} took {now:.1f} s, {times}: it was {was:.1f} s."
+            yield Change("slow-wait", f"{check}: {what}" if check else what, sentence, check)
 
 
-def waits_of(runs: Sequence[Results]) -> dict[str, float]:
+def _waits(runs: Sequence[Results]) -> dict[tuple[str, str], float]:
     """The median seconds of every wait that was met, by the check that it is of and what is waited for."""
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[tuple[str, str], list[float]] = {}
     for results in runs:
         for wait in results.waits:
             if wait.outcome == "met":
-                what = f"{wait.check}: {wait.what}" if wait.check else wait.what
-                seconds.setdefault(OF_ONE_RUN.sub("*", what), []).append(wait.seconds)
-    return {what: median(all_of_it) for what, all_of_it in seconds.items()}
+                seconds.setdefault((wait.check, OF_ONE_RUN.sub("*", wait.what)), []).append(wait.seconds)
+    return {wait: median(all_of_it) for wait, all_of_it in seconds.items()}
 
 
-def _of_warnings(before: Sequence[Results], after: Sequence[Results]) -> Iterable[Change]:
+def new_warnings(before: Sequence[Results], after: Sequence[Results]) -> Iterable[Change]:
+    """Warning events of a reason and an object that there were none of."""
     old = _warnings(before)
-    for (reason, of), message in _warnings(after).items():
+    for (reason, of), warning in _warnings(after).items():
         if (reason, of) not in old:
-            sentence = f"There is a new warning {shown(reason, 60)} of {shown(of, 80)}: {shown(message, 160)}"
-            yield Change("new-warning", f"{reason} {of}", sentence)
+            sentence = f"There is a new warning {shown(reason, 60)} of {shown(of, 80)}: {shown(warning.message, 160)}"
+            yield Change("new-warning", f"{reason} {of}", sentence, warning.check)
 
 
-def _warnings(runs: Sequence[Results]) -> dict[tuple[str, str], str]:
+def _warnings(runs: Sequence[Results]) -> dict[tuple[str, str], Warning]:
     return {
-        (warning.reason, OF_ONE_RUN.sub("*", warning.of)): warning.message
-        for results in runs
-        for warning in results.warnings
+        (warning.reason, OF_ONE_RUN.sub("*", warning.of)): warning for results in runs for warning in results.warnings
     }
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import median
 
+from gate.compare import Change, new_warnings, slow_waits
 from gate.decision import CheckRow, Effect, Finding
 from gate.policy import Policy
 from gate.results import Results
 from gate.subject import identity_of
 
-LONGER = 1.0
-"""Seconds that a wait must last longer, beside being so many times as long: short waits differ by nothing."""
 LOOK = "Look at what changed, or let the policy's [baseline] blocks leave it out."
 GOOD = ("passed", "known-upstream")
 
@@ -28,12 +26,12 @@ def findings_of_baseline(
     found = list(_fitness(runs, baseline))
     differences = [
         *_checks(rows, baseline),
-        *_waits(runs, baseline, policy.baseline.slow_wait),
-        *_warnings(runs, baseline),
+        *slow_waits(baseline, runs, policy.baseline.slow_wait),
+        *new_warnings(baseline, runs),
     ]
-    for code, sentence, check in differences:
-        effect: Effect = "inconclusive" if code in policy.baseline.blocks else "warning"
-        found.append(Finding(code, effect, sentence, LOOK, check))
+    for change in differences:
+        effect: Effect = "inconclusive" if change.kind in policy.baseline.blocks else "warning"
+        found.append(Finding(change.kind, effect, change.sentence, LOOK, change.check))
     return found
 
 
@@ -67,7 +65,7 @@ def _identities(runs: Sequence[Results]) -> Iterable[tuple[str, str]]:
             yield from identity_of(results.after)
 
 
-def _checks(rows: Sequence[CheckRow], baseline: Sequence[Results]) -> Iterable[tuple[str, str, str]]:
+def _checks(rows: Sequence[CheckRow], baseline: Sequence[Results]) -> Iterable[Change]:
     before: dict[str, set[str]] = {}
     for results in baseline:
         for check in results.checks:
@@ -78,40 +76,10 @@ def _checks(rows: Sequence[CheckRow], baseline: Sequence[Results]) -> Iterable[t
         if not outcomes & set(GOOD):
             continue
         if row is None or row.status in ("missing", "outside", "extra"):
-            yield "lost-check", f"{identity} passed in the baseline and is no longer there.", identity
+            yield Change("lost-check", identity, f"{identity} passed in the baseline and is no longer there.", identity)
         elif row.status in ("skipped", "not-applicable", "not-run"):
-            yield "new-skip", f"{identity} passed in the baseline and is now {row.status}: {row.reason}", identity
+            sentence = f"{identity} passed in the baseline and is now {row.status}: {row.reason}"
+            yield Change("new-skip", identity, sentence, identity)
         elif row.status in ("failed", "error", "flaky"):
-            yield "new-failure", f"{identity} passed in the baseline and is now {row.status}.", identity
-
-
-def _waits(runs: Sequence[Results], baseline: Sequence[Results], times: float) -> Iterable[tuple[str, str, str]]:
-    before, after = _seconds(baseline), _seconds(runs)
-    for key, seconds in after.items():
-        if key in before and seconds > times * before[key] and seconds - before[key] > LONGER:
-            what, check = key
-            yield "slow-wait", f"{what} took {seconds:.1f} s; {before[key]:.1f} s in the baseline.", check
-
-
-def _seconds(runs: Sequence[Results]) -> dict[tuple[str, str], float]:
-    found: dict[tuple[str, str], list[float]] = {}
-    for results in runs:
-        for wait in results.waits:
-            if wait.outcome == "met":
-                found.setdefault((wait.what, wait.check), []).append(wait.seconds)
-    return {key: median(values) for key, values in found.items()}
-
-
-def _warnings(runs: Sequence[Results], baseline: Sequence[Results]) -> Iterable[tuple[str, str, str]]:
-    before = {(one.reason, _kind(one.of)) for results in baseline for one in results.warnings}
-    told = set()
-    for results in runs:
-        for one in results.warnings:
-            key = (one.reason, _kind(one.of))
-            if key not in before and key not in told:
-                told.add(key)
-                yield "new-warning", f"The event {one.reason} of {one.of} is new: {one.message}", one.check
-
-
-def _kind(of: str) -> str:
-    return of.partition(" ")[0]
+            sentence = f"{identity} passed in the baseline and is now {row.status}."
+            yield Change("new-failure", identity, sentence, identity)
