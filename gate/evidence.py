@@ -14,7 +14,6 @@ from gate.jsonfile import shown
 from gate.results import Outcome, Results, evidence_of
 from gate.runs import AGAIN
 
-CHUNK = 2**20
 MOST_NAMED = 3
 """Of files that no check names."""
 KEPT_FOR: tuple[Outcome, ...] = ("failed", "error", "known-upstream")
@@ -50,10 +49,8 @@ def _problem(folder: Path, name: str, sha256: str, size: int) -> str:
             return ""  # format 1 kept no hashes
         if file.stat().st_size != size:
             return "is not as long as it was"
-        digest = hashlib.sha256()
         with file.open("rb", buffering=0) as stream:
-            while piece := stream.read(CHUNK):
-                digest.update(piece)
+            digest = hashlib.file_digest(stream, "sha256")
     except (OSError, ValueError) as error:
         return f"cannot be read ({shown(getattr(error, 'strerror', None) or error)})"
     return "" if digest.hexdigest() == sha256 else "was changed after the run"

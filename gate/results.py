@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -360,7 +360,6 @@ def _with_its_skip(check: CheckResult) -> CheckResult:
     return msgspec.structs.replace(check, skipped_for="capability" if lacks else "other")
 
 
-def evidence_of(results: Results) -> Iterator[Evidence]:
+def evidence_of(results: Results) -> list[Evidence]:
     """Every file of evidence that the results name, in their order."""
-    for check in results.checks:
-        yield from check.evidence
+    return [kept for check in results.checks for kept in check.evidence]
