@@ -55,12 +55,26 @@ def _state(results: Results) -> Iterable[Finding]:
     if defect := results.settings.get("defect"):
         sentence = f"Run {run.id} had the deliberate defect {shown(defect)}: it says nothing of the candidate."
         yield Finding("defect", "nothing", sentence, "Run the checks without `--defect`.", run=run.id)
-    failed = results.violations or any(check.outcome == "failed" for check in results.checks)
-    if results.verdict == "fail" and not failed:
-        sentence = f"Run {run.id} says that it failed, and no check in it did."
+    for sentence in _contradictions(results):
         yield Finding("run-contradicts", "inconclusive", sentence, AGAIN, run=run.id)
     for trouble in run.troubles:
         yield Finding("run-troubled", "inconclusive", f"Run {run.id}: {trouble}", AGAIN, run=run.id)
+
+
+def _contradictions(results: Results) -> Iterable[str]:
+    """Where a run that finished says other than its checks do: what it knew of is then no longer in the file."""
+    run, outcomes = results.run, {check.outcome for check in results.checks}
+    failed = bool(results.violations) or "failed" in outcomes
+    unanswered = bool(outcomes & {"error", "skipped", "not-run"} or run.troubles or run.stopped or not outcomes)
+    if results.verdict == "fail" and not failed:
+        yield f"Run {run.id} says that it failed, and no check in it did."
+    if run.state != "finished":
+        return
+    if results.verdict == "inconclusive" and not unanswered and not results.settings.get("defect"):
+        yield f"Run {run.id} says that it is inconclusive, and each check in it came to an answer."
+    explained = {0: True, 1: failed or "error" in outcomes, 2: unanswered}  # as pytest and the harness have them
+    if run.exit_code is not None and not explained.get(run.exit_code, False):
+        yield f"Run {run.id} ended with exit code {run.exit_code}, and no check in it says why."
 
 
 def _clock(results: Results, now: float) -> Iterable[Finding]:
