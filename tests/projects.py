@@ -163,6 +163,15 @@ class Project:
 
     def run(self, code: str, *args: str) -> pytest.RunResult:
         self.write(code)
+        return self.run_pytest("e2e", *args)
+
+    def run_pytest(self, *args: str) -> pytest.RunResult:
+        """A run in this process: most of one in a process of its own is the start of Python."""
+        return self.pytester.runpytest_inprocess(*args)
+
+    def run_apart(self, code: str, *args: str) -> pytest.RunResult:
+        """A run in a process of its own, for a run that is interrupted or whose tracebacks are looked at."""
+        self.write(code)
         return self.pytester.runpytest_subprocess("e2e", *args)
 
     def write(self, code: str) -> None:
@@ -227,13 +236,17 @@ class Project:
 def new_project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
-    """An empty project whose runs see nothing of this one's environment; what they compile is kept for all of them."""
-    bytecode = tmp_path_factory.getbasetemp() / "bytecode"
+    """An empty project whose runs see nothing of this one's environment."""
     ours = ("NPU_E2E_", "PYTEST_ADDOPTS", "PYTEST_XDIST", "CI", "COLUMNS")
     for name in [name for name in os.environ if name.startswith(ours)]:
         monkeypatch.delenv(name)
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(bytecode))
+    if (
+        sys.dont_write_bytecode
+    ):  # what the runs' processes compile is still kept for all of them, but not in the sources
+        monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "bytecode"))
+    # Python tells a changed file by its size and the second: two runs in this process may well be in one second
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("NPU_E2E_CACHE", str(pytester.path / "cache"))

@@ -51,7 +51,7 @@ def project(
 
 def _run(project: Project, name: str, *, denied: str = "", target: str = "ack") -> tuple[int, Any]:
     (project.path / "conftest.py").write_text(f"NAME, DENIED = {name!r}, {denied!r}\n{CONFTEST}")
-    done = project.pytester.runpytest_subprocess("e2e", "--target", target)
+    done = project.run_pytest("e2e", "--target", target)
     return int(done.ret), project.results()
 
 

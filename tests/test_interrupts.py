@@ -103,14 +103,14 @@ def test_a_check_that_swallows_an_interrupt_does_not_keep_the_run_going(project:
     except KeyboardInterrupt:
         pass''',
     )
-    assert project.run(code).ret == 2
+    assert project.run_apart(code).ret == 2
     assert project.outcomes() == {"one": "passed", "two": "not-run"}
     assert project.results()["run"]["state"] == "interrupted"
 
 
 def test_a_run_that_is_killed_leaves_a_file_that_says_running_and_the_next_one_starts(project: Project) -> None:
     with project.started(IN_CALL) as process:
-        refused = project.pytester.runpytest_subprocess("e2e")
+        refused = project.run_pytest("e2e")
         assert refused.ret == 4
         refused.stderr.fnmatch_lines(["ERROR: Another run is writing to */results. *--results FOLDER*"])
         process.kill()

@@ -41,7 +41,7 @@ def test_the_same_results_as_in_one_process(project: Project) -> None:
     code = EVERYTHING.replace(
         '"""It passes."""', '"""It passes."""\n    record_measurement("rate", 2.5, "it/s")'
     ).replace("def test_passed()", "def test_passed(record_measurement)")
-    alone = project.run(code)
+    alone = project.run_apart(code)  # in this process its tracebacks would have pytester in them
     one, junit = without_times(project.results()), project.junit()
     several = project.run(code, *IN_TWO)
     assert several.ret == alone.ret == 1

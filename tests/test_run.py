@@ -288,10 +288,10 @@ def test_an_error_inside_pytest_is_no_pass(project: Project) -> None:
 def test_tests_that_are_no_checks_are_left_alone(project: Project) -> None:
     (project.path / "tests").mkdir()
     (project.path / "tests/test_unit.py").write_text("def test_unit(): pass\n")
-    result = project.pytester.runpytest_subprocess("tests")
+    result = project.run_pytest("tests")
     assert result.ret == 0
     assert "NPU conformance" not in result.stdout.str()
     assert not (project.path / "results").exists()
     project.write(PASSING)
-    assert project.pytester.runpytest_subprocess("e2e", "--collect-only").ret == 0
+    assert project.run_pytest("e2e", "--collect-only").ret == 0
     assert not (project.path / "results").exists()

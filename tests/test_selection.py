@@ -95,10 +95,10 @@ def test_a_choice_of_checks_where_none_are_asked_for_is_a_usage_error(project: P
     (project.path / "tests/test_unit.py").write_text("def test_unit(): pass\n")
     project.write(PASSING)
     for option in ("--list", "--check=one"):
-        result = project.pytester.runpytest_subprocess("tests", option)
+        result = project.run_pytest("tests", option)
         assert result.ret == 4
         result.stderr.fnmatch_lines(["ERROR: --check and --list choose among the checks of e2e/: *"])
-    result = project.pytester.runpytest_subprocess("--check=one")
+    result = project.run_pytest("--check=one")
     assert result.ret == 0
     assert project.outcomes() == {"one": "passed"}
     result.assert_outcomes(passed=1, deselected=2)
