@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -15,6 +16,7 @@ from gate.report.text import clean, day, number
 HERE = Path(__file__).parent
 
 
+@cache  # which keeps the templates that it has compiled
 def environment() -> jinja2.Environment:
     """The templates of this folder; whatever they print is escaped, and rid of what a terminal or an eye obeys."""
     made = jinja2.Environment(
