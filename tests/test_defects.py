@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from fixtures.client import Client, Object, connect
 from fixtures.defects import DEFECTS, GROUPS
 from fixtures.defects.cluster import without_limits, without_pods
 from fixtures.defects.defect import Asked, Defect, DefectiveClient
-from fixtures.defects.matrix import Matrix, plan
+from fixtures.defects.matrix import Matrix, outcomes_in, plan
 from fixtures.podresources import read_account
 from fixtures.record import Record
 
@@ -148,6 +149,18 @@ def test_what_keeps_a_matrix_from_being_a_proof(
     changed: dict[str, dict[str, str]], checks: tuple[Check, ...], problem: str
 ) -> None:
     assert any(problem in found for found in matrix({**PROOF, **changed}, *checks).problems())
+
+
+def test_outcomes_are_read_back_as_they_were_written() -> None:
+    unproven = matrix({**PROOF, "two": {"b": "passed", "green": "failed"}}, *CHECKS)
+    assert outcomes_in(json.dumps(unproven.as_json())) == unproven.outcomes
+    assert [bool(unproven.problems_of(name)) for name in ("one", "two")] == [False, True]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "defects": []}', '{"format": 1, "defects": [{}]}'])
+def test_outcomes_that_nothing_of_ours_has_written_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        outcomes_in(text)
 
 
 def test_no_two_defects_have_one_name() -> None:

@@ -7,16 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from cluster.runs import NAME, ROOT, SOME, Ran, argv, on_kind, ran
 from fixtures import podexec
 from fixtures.apipaths import path_of
 from fixtures.client import NotFound, connect
@@ -26,65 +23,8 @@ from fixtures.engine.registrytrust import registries
 from fixtures.errors import ExitCode
 from fixtures.process import ProgramError
 from fixtures.record import Record
-from fixtures.targets.kind import LABEL, clusters_folder
+from fixtures.targets.kind import LABEL
 from fixtures.targets.npus import NAMESPACE, PLUGIN
-
-NAME = "npu-e2e-test"
-ROOT = Path(__file__).parents[2]
-SOME = ("--profile", "conformance", "-k", "documented_flow or pod_network or resource_names or test_allocation.py")
-"""Checks of a kind each; all of them are what `tox -e e2e -- --profile conformance` runs."""
-RUN_SECONDS = 3000
-"""The first run may have to build everything."""
-
-
-@dataclass(frozen=True)
-class Ran:
-    """One run: exit status, what a person saw, and the files."""
-
-    status: int
-    shown: str
-    results: dict[str, Any]
-    folder: Path
-
-    @property
-    def outcomes(self) -> dict[str, str]:
-        return {check["id"]: check["outcome"] for check in self.results["checks"]}
-
-    @property
-    def steps(self) -> list[str]:
-        return [step["name"] for step in self.results["steps"]]
-
-
-def argv(folder: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "e2e", "--results", str(folder), *options]
-
-
-def ran(folder: Path, *options: str) -> Ran:
-    done = subprocess.run(
-        argv(folder, *options), cwd=ROOT, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-    )
-    return Ran(done.returncode, done.stdout + done.stderr, json.loads((folder / "results.json").read_text()), folder)
-
-
-def on_kind(folder: Path, *options: str) -> Ran:
-    return ran(folder, "--cluster-name", NAME, "--keep", *options)
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
-    folder = tmp_path_factory.mktemp("first")
-    yield on_kind(folder, *SOME)
-    # a run that selects nothing still takes the cluster away
-    ran(folder, "--cluster-name", NAME, "--no-keep", "-k", "flow and completed")
-
-
-@pytest.fixture
-def kubeconfig(first: Ran, tmp_path: Path) -> Path:
-    assert first.status == 0, first.shown
-    copy = tmp_path / "kubeconfig"
-    copy.write_bytes((clusters_folder() / NAME / "kubeconfig").read_bytes())
-    copy.chmod(0o600)
-    return copy
 
 
 def state_of(file: Path) -> tuple[str, int, int]:
