@@ -59,8 +59,16 @@ def test_a_container_gets_the_one_npu_that_it_asks_for(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:335",
     defects=[
-        *("all-devices", "allocates-never", "allocates-once", "device-held-twice", "garbage", "no-variable"),
-        *("npus-ignored", "other-device-after-restart", "podresources-empty", "same-device"),
+        "all-devices",
+        "allocates-never",
+        "allocates-once",
+        "device-held-twice",
+        "garbage",
+        "no-variable",
+        "npus-ignored",
+        "other-device-after-restart",
+        "podresources-empty",
+        "same-device",
     ],
     verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
 )
