@@ -151,6 +151,20 @@ def test_passed():
 PYTEST = "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(pytest.main())"
 
 
+@contextmanager
+def modules_apart() -> Iterator[None]:
+    """Imports of the block are of the project: it does not see our test modules, which may be its own's namesakes."""
+    modules, path = dict(sys.modules), list(sys.path)
+    for name in [name for name in modules if name.startswith("test_") or name == "conftest"]:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.clear()
+        sys.modules.update(modules)
+        sys.path[:] = path
+
+
 @dataclass
 class Project:
     """A project with checks of its own, and the files that a run of them leaves."""
@@ -167,7 +181,8 @@ class Project:
 
     def run_pytest(self, *args: str) -> pytest.RunResult:
         """A run in this process: most of one in a process of its own is the start of Python."""
-        return self.pytester.runpytest_inprocess(*args)
+        with modules_apart():
+            return self.pytester.runpytest_inprocess(*args)
 
     def run_apart(self, code: str, *args: str) -> pytest.RunResult:
         """A run in a process of its own, for a run that is interrupted or whose tracebacks are looked at."""

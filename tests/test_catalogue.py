@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import PASSING, ROOT, Project, new_project
+from projects import PASSING, ROOT, Project, modules_apart, new_project
 
-from fixtures.catalogue import Entry, Row, rows_not_checked
+from fixtures.catalogue import Entry, Row, collected, rows_not_checked
 from fixtures.cataloguecommand import COLUMNS, RENEW, as_markdown
 from fixtures.checks import ID, Check
 from fixtures.errors import HarnessError
@@ -25,16 +25,6 @@ pytest_plugins = ["pytester"]
 IDS = [identity for group in ROWS.values() for identity in group]
 NOT_WRITTEN_AT_MOST = 0
 """Behaviours without a check and without a reason: lower it with each check that is written, to none."""
-COLLECT = """
-import json, sys
-from pathlib import Path
-from fixtures.catalogue import collected
-from fixtures.errors import HarnessError
-try:
-    print(json.dumps({e.check.id: [e.file, e.title, e.function] for e in collected(Path(sys.argv[1]))}))
-except HarnessError as error:
-    print(error)
-"""
 
 
 def _npu_e2e(*words: str, folder: Path, root: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -65,13 +55,16 @@ def project(
     return project
 
 
-def _collected(project: Project, code: str) -> Any:
+def _collected(project: Project, code: str, capfd: pytest.CaptureFixture[str]) -> Any:
     """Where each check of the project stands, by its id; or the text of the HarnessError."""
     project.write(code)
-    words = [sys.executable, "-c", COLLECT, str(project.path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert not done.stderr
-    return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
+    with modules_apart():
+        try:
+            found: Any = {e.check.id: [e.file, e.title, e.function] for e in collected(project.path)}
+        except HarnessError as error:
+            found = str(error)
+    assert capfd.readouterr() == ("", "")
+    return found
 
 
 def test_the_page_is_up_to_date(tmp_path: Path) -> None:
@@ -180,7 +173,9 @@ def test_without_its_checks_it_says_how_to_install_them(tmp_path: Path) -> None:
     ]
 
 
-def test_checks_are_collected_in_order_whatever_they_are_wrapped_in(project: Project) -> None:
+def test_checks_are_collected_in_order_whatever_they_are_wrapped_in(
+    project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
     code = '''
 import functools
 
@@ -202,7 +197,7 @@ class TestGroup:
 def test_one():
     """Four holds."""
 '''
-    found = _collected(project, PASSING.replace("test_two", "test_2") + code)
+    found = _collected(project, PASSING.replace("test_two", "test_2") + code, capfd)
     file = "e2e/test_it.py"
     names = {"one": "test_one", "two": "test_2", "three": "test_three", "four": "test_one"}
     del names["one"]  # the later function of that name has replaced it
@@ -223,8 +218,10 @@ def test_one():
         '@check("two")\n@check("three")',
     ],
 )
-def test_a_declaration_that_is_not_literal_is_refused(project: Project, declaration: str) -> None:
-    said = _collected(project, PASSING.replace('@check("two")', declaration))
+def test_a_declaration_that_is_not_literal_is_refused(
+    project: Project, capfd: pytest.CaptureFixture[str], declaration: str
+) -> None:
+    said = _collected(project, PASSING.replace('@check("two")', declaration), capfd)
     assert said.startswith("e2e/test_it.py does not declare the check t"), said
     assert "above test_two." in said
 
@@ -240,15 +237,17 @@ def test_a_declaration_that_is_not_literal_is_refused(project: Project, declarat
         ('@check("two")', "@check('two'", "SyntaxError"),
     ],
 )
-def test_what_cannot_be_collected_is_no_catalogue(project: Project, old: str, new: str, sentence: str) -> None:
-    said = _collected(project, PASSING.replace(old, new))
+def test_what_cannot_be_collected_is_no_catalogue(
+    project: Project, capfd: pytest.CaptureFixture[str], old: str, new: str, sentence: str
+) -> None:
+    said = _collected(project, PASSING.replace(old, new), capfd)
     assert said.startswith("The checks cannot be collected: "), said
     assert sentence in said
     assert "See `pytest --collect-only e2e` in " in said
 
 
-def test_an_empty_project_is_no_catalogue(project: Project) -> None:
-    assert _collected(project, "").startswith("The checks cannot be collected: ")
+def test_an_empty_project_is_no_catalogue(project: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _collected(project, "", capfd).startswith("The checks cannot be collected: ")
 
 
 def _page(entries: Sequence[Entry], rows: Sequence[Row]) -> list[str]:
