@@ -133,7 +133,7 @@ def test_a_socket_is_registered_once(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
 ) -> None:
     """A socket that is registered a second time is refused, and the plugin that has it goes on serving."""
-    first = plugin(count=1, instance="same")
+    first = plugin(count=1, socket=f"{namespace}-same.sock")
     node = first.advertised(1, 1)
     first.ctl("fault", "set", "Register", "deaf")  # it holds on to its connection, whatever becomes of its socket
     second = first.named("second", register_attempts=TRIES).started()
@@ -333,7 +333,7 @@ def test_the_capacity_of_a_plugin_that_has_ended_is_forgotten_after_five_minutes
     verbs=["nodes: list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_the_end_of_a_plugin_is_noticed_after_a_second_registration_was_refused(
-    plugin: Callable[..., OwnPlugin],
+    namespace: str, plugin: Callable[..., OwnPlugin]
 ) -> None:
     """A plugin whose socket was registered a second time in vain is still missed when it ends.
 
@@ -341,7 +341,7 @@ def test_the_end_of_a_plugin_is_noticed_after_a_second_registration_was_refused(
     allocatable, and its socket is refused until the kubelet is started anew. The change that lets two plugins of one
     resource live side by side leaves this case out by its own word.
     """
-    first = plugin(count=1, instance="same")
+    first = plugin(count=1, socket=f"{namespace}-same.sock")
     node = first.advertised(1, 1)
     first.ctl("fault", "set", "Register", "deaf")
     second = first.named("second", register_attempts=TRIES).started()

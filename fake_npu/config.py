@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import secrets
 import tomllib
 import types
 import typing
@@ -86,7 +87,10 @@ class Config:
     node_name: str = ""
     """The node; empty: the machine's host name."""
     instance: str = ""
-    """Part of the plugin's socket name, so that two plugins of one resource can run side by side in an upgrade."""
+    """Part of the names of files that the plugin writes: two plugins of one resource run side by side in an upgrade."""
+    socket: str = ""
+    """Base name of the plugin's socket; empty: a new one whenever it is made. Kubernetes 1.37 may refuse a socket whose
+    name it knows until it is started anew (kubernetes/kubernetes#135437)."""
     register_attempts: int = 8
     """Tries of one registration that the kubelet refuses, with a pause that doubles from 0.25 s to 10 s."""
     faults: tuple[str, ...] = ()
@@ -113,15 +117,14 @@ class Config:
         """The resource name as a file name."""
         return self.resource_name.replace("/", "_")
 
-    @property
-    def socket_name(self) -> str:
-        """Base name of the plugin's socket."""
-        return f"{self.slug}{'-' if self.instance else ''}{self.instance}.sock"
+    def new_socket_name(self) -> str:
+        """Base name of the plugin's socket that is to be made: one that no kubelet knows, unless it is configured."""
+        return self.socket or f"{self.slug}-{secrets.token_hex(3)}.sock"
 
     @property
     def scratch_name(self) -> str:
         """Base name of a file that is being written: this plugin's own, as two of an upgrade write the same files."""
-        return f"{self.socket_name.removesuffix('.sock')}.new"
+        return f"{self.slug}{'-' if self.instance else ''}{self.instance}.new"
 
     def id_of(self, index: int) -> str:
         """The id of device `index`."""
@@ -164,6 +167,11 @@ class Config:
             ("node_type", "c|b", "allowed are c and b"),
             ("visible_devices_env", "[A-Z_][A-Z0-9_]*", "must be a variable's name in capitals"),
             ("instance", "[a-z0-9-]*", "only lower-case letters, digits and '-'"),
+            (
+                "socket",
+                r"(?!kubelet\.)([A-Za-z0-9._-]+\.sock)?",
+                "only a name in .sock, but not the kubelet's",
+            ),
         ):
             value = getattr(self, key)
             if not re.fullmatch(pattern, value):
@@ -180,7 +188,7 @@ class Config:
                 raise ConfigError(f"{key} = {template!r}: must hold {{index}}, or all devices would be one.")
         if len(self.id_of(100_000)) > DEVICE_ID_LENGTH:
             raise ConfigError(f"device_id = {self.device_id!r}: longer than {DEVICE_ID_LENGTH} characters.")
-        for path in (self.device_plugin_dir / self.socket_name, self.control_socket):
+        for path in (self.device_plugin_dir / self.new_socket_name(), self.control_socket):
             if len(os.fsencode(path)) > SOCKET_PATH_LENGTH:
                 raise ConfigError(f"{path} is too long for a socket: at most {SOCKET_PATH_LENGTH} bytes.")
 

@@ -48,6 +48,7 @@ class Registrar:
     config: Config
     servicer: Servicer
     _server: grpc.aio.Server | None = None
+    _socket_name: str = ""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _bound: Identity | None = None
     _registered_with: Identity | None = None
@@ -60,7 +61,7 @@ class Registrar:
     @property
     def endpoint(self) -> Path:
         """The plugin's own socket."""
-        return self.config.device_plugin_dir / self.config.socket_name
+        return self.config.device_plugin_dir / self._socket_name
 
     async def keep(self) -> None:
         """Serve and register until cancelled; then the server has ended and its socket is removed.
@@ -116,6 +117,7 @@ class Registrar:
 
     async def _serve(self) -> None:
         await self._stop_serving()
+        self._socket_name = self.config.new_socket_name()
         self.endpoint.unlink(missing_ok=True)
         server = grpc.aio.server()
         add_DevicePluginServicer_to_server(self.servicer, server)
@@ -177,7 +179,7 @@ class Registrar:
         faults = await self.servicer.faults.begin("Register")
         request = pb.RegisterRequest(
             version="v0" if "bad-version" in faults else API_VERSION,
-            endpoint="not-there.sock" if "bad-socket" in faults else self.config.socket_name,
+            endpoint="not-there.sock" if "bad-socket" in faults else self._socket_name,
             resource_name="npu" if "bad-name" in faults else self.config.resource_name,
             options=self.servicer.options(),
         )

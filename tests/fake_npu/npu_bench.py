@@ -256,6 +256,8 @@ def settings(folder: Path, **changes: object) -> Config:
         "pod_resources_socket": folder / "pods.sock",
         "cdi_dir": folder / "cdi",
         "control_socket": folder / "control.sock",
+        # two of one resource, or of two, need sockets of their own
+        "socket": "" if {"instance", "resource_name"} & changes.keys() else SOCKET,
         "http_port": 0,
         "http_address": "127.0.0.1",
         "node_name": "worker",

@@ -79,7 +79,7 @@ def test_the_fullest_numa_node_that_has_room_is_taken_and_the_lowest_index_in_it
 
 
 def test_with_cdi_names_stand_for_nodes_and_facts_and_a_class_has_no_dot(tmp_path: Path) -> None:
-    config = configuration(tmp_path, cdi=True, resource_name="example.org/npu.big")
+    config = configuration(tmp_path, cdi=True, resource_name="example.org/npu.big", socket="npu.sock")
     answer = allocation.container_response(config, [device(0), device(1)])
     assert [each.name for each in answer.cdi_devices] == ["example.org/npu_big=npu0", "example.org/npu_big=npu1"]
     assert not answer.devices

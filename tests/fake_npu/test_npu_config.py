@@ -56,6 +56,7 @@ configs = st.builds(
     http_port=st.integers(0, 65535),
     node_name=st.sampled_from(["worker", "node-1.example.org"]),
     instance=st.from_regex(r"[a-z0-9-]{0,12}", fullmatch=True),
+    socket=st.from_regex(r"([a-z0-9-]{1,12}\.sock)?", fullmatch=True).filter(lambda name: name != "kubelet.sock"),
     register_attempts=st.integers(1, 100),
     faults=st.lists(st.sampled_from(["Register deaf", "Allocate error --message 'a b'"]), max_size=3).map(tuple),
 )
@@ -114,6 +115,8 @@ REFUSED = [
     ("node_type", "p", "node_type = 'p': allowed are c and b."),
     ("visible_devices_env", "npus", "visible_devices_env = 'npus': must be a variable's name in capitals."),
     ("instance", "A", "instance = 'A': only lower-case letters, digits and '-'."),
+    ("socket", "../a.sock", "socket = '../a.sock': only a name in .sock, but not the kubelet's."),
+    ("socket", "kubelet.sock", "socket = 'kubelet.sock': only a name in .sock, but not the kubelet's."),
     ("device_id", "npu", "device_id = 'npu': must hold {index}, or all devices would be one."),
     (
         "device_id",
@@ -139,9 +142,11 @@ def test_a_value_that_is_not_allowed_is_refused(key: str, value: Any, sentence: 
 
 
 def test_the_plugins_own_socket_must_fit_too() -> None:
-    with pytest.raises(ConfigError, match=r"/aliyun\.com_npu-x\.sock is too long for a socket: at most 107 bytes\."):
-        Config(device_plugin_dir=Path("/" + "d" * 90), instance="x")
-    assert Config(device_plugin_dir=Path("/" + "d" * 84), instance="x")
+    with pytest.raises(
+        ConfigError, match=r"/aliyun\.com_npu-[0-9a-f]{6}\.sock is too long for a socket: at most 107 bytes\."
+    ):
+        Config(device_plugin_dir=Path("/" + "d" * 80))
+    assert Config(device_plugin_dir=Path("/" + "d" * 79))
 
 
 @pytest.mark.parametrize(
