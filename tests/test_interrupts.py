@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 from projects import PASSING, Project, new_project, summary_of
@@ -11,6 +12,14 @@ from projects import PASSING, Project, new_project, summary_of
 from fixtures.interrupts import DEAF_SECONDS, interrupts_raised_once
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True)
+def _hangups_are_heard() -> Iterator[None]:
+    """Under `nohup` SIGHUP is ignored from the start, here and in every program that is started here."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
