@@ -165,6 +165,30 @@ def test_two():
     assert "SKIPPED [1] e2e/test_it.py" in result.stdout.str()
 
 
+def test_what_a_skipped_check_was_to_have_is_there_for_the_next_one(project: Project) -> None:
+    code = '''
+@pytest.fixture(scope="session")
+def target(pytestconfig): pytestconfig.stash[CAPABILITIES] = frozenset({"registry"})
+@pytest.fixture(scope="session")
+def dear(target): open("dear", "a").close()
+@pytest.fixture
+def own(target): return 1
+
+@check("one", needs=["faults"])
+def test_one(dear, own):
+    """One holds."""
+@check("two")
+def test_two(own):
+    """Two holds."""
+@check("three", needs=["registry"])
+def test_three(dear, own):
+    """Three holds."""
+    assert own == 1
+'''
+    project.run(code)
+    assert project.outcomes() == {"one": "skipped", "two": "passed", "three": "passed"}
+
+
 def test_a_must_without_an_answer_is_inconclusive_though_all_others_passed(project: Project) -> None:
     result = project.run(PASSING + '    pytest.skip("not today")\n')
     assert result.ret == 2
