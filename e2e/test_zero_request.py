@@ -16,8 +16,11 @@ from fixtures.podspecs import pod
 from fixtures.targets import Cluster
 from fixtures.wait import Seen, WaitFailed, WaitTimeout, wait_for
 
-SHOW = "for file in /dev/*; do echo file $file; done; env | while read -r line; do echo variable ${line%%=*}; done"
-"""Prints what a container can see of devices: names of device nodes and of variables."""
+SHOW = """
+for file in /dev/* $1; do if test -e "$file"; then echo "file $file"; fi; done
+env | while read -r line; do echo "variable ${line%%=*}"; done
+"""
+"""Argument: the pattern of all device nodes. Prints names of device nodes and of variables that a container can see."""
 POD_SECONDS = 120.0
 
 
@@ -34,12 +37,11 @@ def test_zero_npus_are_none(cluster: Cluster, namespace: str, settings: Settings
     image = manifest(cluster.image, npu)["spec"]["containers"][0]["image"]
     beside = {"labelSelector": {"matchLabels": {"npus": "1"}}, "topologyKey": "kubernetes.io/hostname"}
     affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
-    asking = pod(namespace, "one", image, limits={npu: "1"}, command=["sh", "-c", SHOW])
+    command = ["sh", "-c", SHOW, "sh", settings.device_path_pattern]
+    asking = pod(namespace, "one", image, limits={npu: "1"}, command=command)
     asking["metadata"]["labels"] = {"npus": "1"}
     cluster.client.create(pods, asking)
-    cluster.client.create(
-        pods, pod(namespace, "zero", image, limits={npu: "0"}, command=["sh", "-c", SHOW], affinity=affinity)
-    )
+    cluster.client.create(pods, pod(namespace, "zero", image, limits={npu: "0"}, command=command, affinity=affinity))
     try:
         one = _end(cluster, namespace, "one", npu)
     except (WaitFailed, WaitTimeout) as error:

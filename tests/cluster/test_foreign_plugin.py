@@ -14,6 +14,7 @@ from fixtures.apipaths import path_of
 from fixtures.client import Object, connect
 from fixtures.engine import gomodule, nodeparts, private, tools
 from fixtures.engine.container import found_engine
+from fixtures.errors import ExitCode
 from fixtures.record import Record
 from fixtures.steps import Steps
 from fixtures.targets.kind import LABEL
@@ -26,7 +27,7 @@ PROGRAM = "sample-device-plugin"
 DEVICES = 2
 """Of each node; all of these are facts of Kubernetes 1.37.2, test/images/sample-device-plugin."""
 START_SECONDS = 60.0
-LEAST_CHECKS = 50
+LEAST_CHECKS = 35
 """That need no capability: the API server's, the scheduler's, deploying and scaling, and secure access."""
 
 
@@ -71,7 +72,8 @@ def test_kubernetes_own_sample_passes_whatever_needs_no_capability(
         *("--resource", RESOURCE, "--device-path-pattern", PATTERN, "--visible-devices-env", "none"),
         *("-k", "not documented_flow"),  # its workload is for NPUs
     )
-    assert done.status == 0, done.shown
+    # what was skipped has no answer, and a target that cannot give one is for the gate's policy to allow
+    assert done.status == ExitCode.INCONCLUSIVE, done.shown
     checks = done.results["checks"]
     wrong = {check["id"]: check["outcome"] for check in checks if check["outcome"] not in {"passed", "skipped"}}
     assert not wrong, done.shown
