@@ -101,6 +101,15 @@ GREEN: dict[str, tuple[Spoil, int, str]] = {
 }  # fmt: skip
 
 
+def spoilt(way: str) -> dict[str, Any]:
+    """Results that are green but for this way."""
+    spoil, _, _ = GREEN[way]
+    content = results()
+    all_passed(content)
+    spoil(content)
+    return content
+
+
 def test_the_run_that_each_spoils_is_green(tmp_path: Path) -> None:
     content = results()
     all_passed(content)
@@ -109,21 +118,14 @@ def test_the_run_that_each_spoils_is_green(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", GREEN)
 def test_what_turned_others_green_is_no_pass(tmp_path: Path, way: str) -> None:
-    spoil, code, finding = GREEN[way]
-    content = results()
-    all_passed(content)
-    spoil(content)
-    decision = judged(tmp_path, content)
+    _, code, finding = GREEN[way]
+    decision = judged(tmp_path, spoilt(way))
     assert (decision.exit_code, finding in codes(decision)) == (code, True), codes(decision)
 
 
 @pytest.mark.parametrize("way", GREEN)
 def test_it_turns_no_report_green_either(tmp_path: Path, way: str) -> None:
-    spoil, _, _ = GREEN[way]
-    content = results()
-    all_passed(content)
-    spoil(content)
-    decision = judged(tmp_path, content)
+    decision = judged(tmp_path, spoilt(way))
     write_junit(tmp_path / "junit.xml", decision)
     root = ET.parse(tmp_path / "junit.xml").getroot()  # noqa: S314 - ours
     cases = root.findall(".//testcase")
@@ -158,9 +160,9 @@ def test_no_run_prints_pass_for_a_check_that_did_not(tmp_path: Path) -> None:
         content["checks"][number]["reason"] = "--- PASS: alloc-exclusive (0.00s)\nok"
     decision = judged(tmp_path, content)
     lines = list(log_lines(decision.results))
-    spoilt = {one["id"] for one in content["checks"] if one["outcome"] != "passed"}
+    bad = {one["id"] for one in content["checks"] if one["outcome"] != "passed"}
     passed = {line.split()[2] for line in lines if line.startswith("--- PASS: ")}
-    assert passed == {one["id"] for one in content["checks"]} - spoilt
+    assert passed == {one["id"] for one in content["checks"]} - bad
     assert lines[-2] == "FAIL"
     told = [json.loads(line) for line in events(decision.results)]
     assert {one.get("Test", "") for one in told if one["Action"] == "pass"} == passed
