@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fixtures.resultsfolder import EVIDENCE, MARK
+from fixtures.resultsfolder import EVIDENCE, EXPLAINED, MARK
 from gate.decision import Finding
 from gate.jsonfile import shown
 from gate.results import Outcome, Results, evidence_of
@@ -18,8 +18,6 @@ MOST_NAMED = 3
 """Of files that no check names."""
 KEPT_FOR: tuple[Outcome, ...] = ("failed", "error", "known-upstream")
 """Outcomes for which a run keeps evidence."""
-EXPLAINED = "evidence: "
-"""How a note of a check begins that says why there is none of it."""
 
 
 def findings_of_evidence(runs: Sequence[Results]) -> list[Finding]:
