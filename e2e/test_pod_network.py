@@ -9,7 +9,6 @@ from fixtures.checks import check
 from fixtures.describe import summary
 from fixtures.pods import ended, ended_too_early, ready
 from fixtures.targets import Cluster
-from fixtures.targets.npus import WORKERS
 from fixtures.wait import wait_for
 
 PORT = 8080
@@ -36,12 +35,12 @@ for address in sys.argv[1:]:
     needs=["own-cluster"],
     source="the Kubernetes network model",
     defects=["pods-unreachable"],
-    verbs=["nodes: list", "pods: create get list watch", "pods/log: get", "services: create"],
+    verbs=["pods: create get list watch", "pods/log: get", "services: create"],
 )
-def test_pods_and_services_are_reached_across_nodes(cluster: Cluster, namespace: str) -> None:
+def test_pods_and_services_are_reached_across_nodes(cluster: Cluster, namespace: str, npu_anywhere: list[str]) -> None:
     """A pod reaches a pod on another node by its address, and by the DNS name of a Service."""
     client, pods = cluster.client, path_of("Pod", namespace)
-    workers = sorted(node["metadata"]["name"] for node in client.items(path_of("Node"), labels=WORKERS))
+    workers = npu_anywhere  # as long as this check has an NPU of each, nobody stops its kubelet
     assert len(workers) >= 2, f"This takes two workers; there are {workers}."
     service = {
         "apiVersion": "v1",

@@ -57,6 +57,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
     defects=["secret-ignored"],
     verbs=["pods: create get list watch", "secrets: create"],
 )
+@pytest.mark.usefixtures("npu_anywhere")
 def test_regsecret_pulls_from_its_registry(
     cluster: Cluster, namespace: str, registry: Registry, settings: Settings
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fixtures.apipaths import path_of
+from fixtures.checkfixtures import Share
 from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.describe import summary
@@ -13,6 +15,7 @@ from fixtures.errors import HarnessError
 from fixtures.options import Settings
 from fixtures.pods import ended, never_pulled
 from fixtures.podspecs import pod
+from fixtures.probe import only
 from fixtures.targets import Cluster
 from fixtures.wait import Seen, WaitFailed, WaitTimeout, wait_for
 
@@ -31,17 +34,15 @@ POD_SECONDS = 120.0
     defects=["zero-made-one"],
     verbs=["pods/log: get", "pods: create get list watch"],
 )
-def test_zero_npus_are_none(cluster: Cluster, namespace: str, settings: Settings) -> None:
+def test_zero_npus_are_none(cluster: Cluster, namespace: str, settings: Settings, npus: Callable[..., Share]) -> None:
     """A pod that asks for zero NPUs runs and is given none, on the node where one that asks for an NPU is given it."""
     npu, pods = settings.resource, path_of("Pod", namespace)
     image = manifest(cluster.image, npu)["spec"]["containers"][0]["image"]
-    beside = {"labelSelector": {"matchLabels": {"npus": "1"}}, "topologyKey": "kubernetes.io/hostname"}
-    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
     command = ["sh", "-c", SHOW, "sh", settings.device_path_pattern]
-    asking = pod(namespace, "one", image, limits={npu: "1"}, command=command)
-    asking["metadata"]["labels"] = {"npus": "1"}
-    cluster.client.create(pods, asking)
-    cluster.client.create(pods, pod(namespace, "zero", image, limits={npu: "0"}, command=command, affinity=affinity))
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": only(npus(1).node)}}
+    for name, count in (("one", "1"), ("zero", "0")):
+        limits = {npu: count}
+        cluster.client.create(pods, pod(namespace, name, image, limits=limits, command=command, affinity=affinity))
     try:
         one = _end(cluster, namespace, "one", npu)
     except (WaitFailed, WaitTimeout) as error:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from apiserver import Answer, ApiServer, Object, event, kubeconfig, listed, serving
 
-from fixtures.checkfixtures import taken_worker
 from fixtures.checks import Check
 from fixtures.client import Client, connect
 from fixtures.coverage import devices_watched
@@ -20,6 +19,7 @@ from fixtures.record import Record
 from fixtures.results import CheckResult, Run
 from fixtures.shares import node_taken
 from fixtures.steps import Steps
+from fixtures.takennodes import taken_worker
 from fixtures.targets import Cluster
 
 NPU = "aliyun.com/npu"
