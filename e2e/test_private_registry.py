@@ -23,7 +23,7 @@ from fixtures.options import Settings
 from fixtures.pods import ended, never_pulled
 from fixtures.pulls import had_its_image, pulling_pod, refused, waiting
 from fixtures.registry import Registry, pull_secret
-from fixtures.session import SECRETS, SETTINGS
+from fixtures.session import SECRETS
 from fixtures.targets import Cluster
 from fixtures.targets.npus import WORKERS
 from fixtures.upstream import is_within
@@ -42,11 +42,6 @@ PULL_SECONDS = 60.0
 """For an image of 175 MB, of which a node of ours has all layers but the last, and for a container of it to end."""
 BACK_OFF_SECONDS = 60.0
 """The kubelet tries again within about ten seconds, and only then says that it waits."""
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest) -> Settings:
-    return request.config.stash[SETTINGS]
 
 
 @check(

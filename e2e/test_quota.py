@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from fixtures.apipaths import path_of
 from fixtures.checks import check
@@ -27,7 +28,7 @@ MORE_THAN_ANY = "1000000"
     profile="conformance",
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:318",
     defects=["quota-counts-nothing"],
-    verbs=["pods: create", "resourcequotas: create get list watch"],
+    verbs=["pods: create", "resourcequotas: create get list patch watch"],
 )
 def test_npus_are_counted(cluster: Cluster, namespace: str, settings: Settings) -> None:
     """A quota counts the NPUs that pods ask for, when a pod is let in as well as when the quota is new."""
@@ -39,7 +40,7 @@ def test_npus_are_counted(cluster: Cluster, namespace: str, settings: Settings) 
     assert _used(counted) == {key: "2"}, summary(counted)
     # admission adds up, while the controller manager counts the pods that are there: both must come to the same
     later = _quota(cluster, namespace, {key: "5"}, name="later")
-    anew = cluster.client.get(later)
+    anew = _counted(cluster, later, key, "2")
     assert _used(anew) == {key: "2"}, summary(anew)
 
 
@@ -184,15 +185,33 @@ def _quota(cluster: Cluster, namespace: str, hard: dict[str, str], name: str = N
     cluster.client.create(path_of("ResourceQuota", namespace), quota)
     path = path_of("ResourceQuota", namespace, name)
 
-    def is_counted(quota: Object | None) -> bool:
-        status = (quota or {}).get("status") or {}
-        return bool(status.get("hard") == hard and status.get("used"))
-
+    is_counted = partial(_is_counted, hard=hard)
     wait_for(cluster.client, f"the quota {name} to be counted", path, is_counted, timeout=STATUS_SECONDS)
     resource = next(key for key in hard if key.startswith("requests.")).removeprefix("requests.")
     error = _refused_in_time(cluster, namespace, held_pod(namespace, "more-than-any", {resource: MORE_THAN_ANY}))
     assert "exceeded quota" in error.message
     return path
+
+
+def _counted(cluster: Cluster, path: str, key: str, used: str) -> Object:
+    """The quota, once the controller manager has counted `used`, or has not in FORCE_SECONDS.
+
+    It counts when a quota is new or changed, not when a pod is made, and its view of the pods may be older than the
+    newest of them (seen: a quota made at once after a pod counted none).
+    """
+    client, deadline = cluster.client, time.monotonic() + FORCE_SECONDS
+    quota = client.get(path)
+    while _used(quota) != {key: used} and time.monotonic() < deadline:
+        hard = {key: str(int(quota["spec"]["hard"][key]) + 1)}
+        client.patch(path, {"spec": {"hard": hard}})
+        has_counted = partial(_is_counted, hard=hard)
+        quota = wait_for(client, "the quota to be counted again", path, has_counted, timeout=STATUS_SECONDS)
+    return quota
+
+
+def _is_counted(quota: Object | None, hard: dict[str, str]) -> bool:
+    status = (quota or {}).get("status") or {}
+    return bool(status.get("hard") == hard and status.get("used"))
 
 
 def _refused_in_time(cluster: Cluster, namespace: str, pod: Object) -> ApiError:
