@@ -49,7 +49,10 @@ def test_every_check_ends_once_whatever_order_workers_end_and_die_in(data: st.Da
     begun: set[str] = set()
     ended: list[str] = []
     ran_by: dict[str, Any] = {}
-    scheduling = UnitScheduling(units, begun.__contains__, from_both_ends=data.draw(st.booleans()))
+    number = data.draw(st.integers(0, len(units)))
+    alone, others = units[:number], units[number:]
+    both_ends = data.draw(st.booleans())
+    scheduling = UnitScheduling(others, begun.__contains__, from_both_ends=both_ends, one_at_a_time=alone)
     workers = [started(scheduling, nodeids) for _ in range(data.draw(st.integers(1, 3)))]
     deaths = 0
     while len(ended) < len(nodeids):
@@ -74,6 +77,22 @@ def test_every_check_ends_once_whatever_order_workers_end_and_die_in(data: st.Da
     assert all(worker.shutting_down for worker in workers)
     for unit in units:
         assert deaths or len({id(ran_by[nodeid]) for nodeid in unit}) == 1
+    assert deaths or len({id(ran_by[nodeid]) for unit in alone for nodeid in unit}) <= 1
+
+
+def test_what_takes_what_there_is_one_of_goes_first_in_one_worker() -> None:
+    nodeids = ["a", "b", "c", "x", "y", "z"]
+    scheduling = UnitScheduling([["a"], ["b"], ["c"]], lambda _: True, one_at_a_time=[["x"], ["y"], ["z"]])
+    first, second = started(scheduling, nodeids), started(scheduling, nodeids)
+    assert [nodeids[index] for index in first.sent] == ["x", "y"]
+    assert [nodeids[index] for index in second.sent] == ["a", "c"]
+    scheduling.mark_test_complete(second, second.sent.pop(0))
+    scheduling.mark_test_complete(second, second.sent.pop(0))
+    assert [nodeids[index] for index in second.sent] == ["b"], "z is not its"
+    assert second.shutting_down
+    assert scheduling.remove_node(first) == "x"
+    third = started(scheduling, nodeids)
+    assert [nodeids[index] for index in third.sent] == ["z", "y"]
 
 
 def test_a_worker_that_dies_before_a_check_began_takes_none_with_it() -> None:
