@@ -263,7 +263,7 @@ def test_no_pod_that_waits_gets_an_npu_that_is_removed(
     needs=["disruptive"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/nodeunschedulable/node_unschedulable.go",
     defects=["cordon-ignored"],
-    verbs=["nodes: list patch watch", "pods: create deletecollection get list watch"],
+    verbs=["nodes: list patch watch", "pods: create delete deletecollection get list watch"],
 )
 def test_a_node_that_is_cordoned_takes_no_new_pod(
     cluster: Cluster, namespace: str, family: Family, worker: str
@@ -271,7 +271,7 @@ def test_a_node_that_is_cordoned_takes_no_new_pod(
     """A node that is cordoned keeps its pods on their NPUs and takes no new one until it is uncordoned."""
     one = container(family, cluster.image, 1, stays=True)
     held = running(cluster, created(cluster, namespace, pod("held", one, node=worker)))
-    with cordoned(cluster, worker):
+    with cordoned(cluster, namespace, worker, family.resource):
         waits = unschedulable(cluster, created(cluster, namespace, pod("waits", one, node=worker)))
         assert "1 node(s) were unschedulable" in verdict(waits), verdict(waits)
         left = now(cluster, held)
@@ -289,8 +289,8 @@ def test_a_node_that_is_cordoned_takes_no_new_pod(
         "deployments.apps: create delete",
         "nodes: list patch watch",
         "pods/eviction: create",
-        "pods: deletecollection get list watch",
         "pods/log: get",
+        "pods: create delete deletecollection get list watch",
     ],
 )
 def test_a_node_that_is_drained_has_no_npu_in_use(
@@ -301,7 +301,7 @@ def test_a_node_that_is_drained_has_no_npu_in_use(
     one = pod("many", container(family, cluster.image, 1, stays=True), node=worker)
     with deployed(cluster, namespace, deployment("many", count, one)):
         before, _ = settled(cluster, namespace, run=count)
-        with cordoned(cluster, worker):
+        with cordoned(cluster, namespace, worker, family.resource):
             for each in before:
                 evict(cluster, each)
             _, waits = settled(cluster, namespace, run=0, wait=count)

@@ -32,6 +32,7 @@ PODS = "/api/v1/namespaces/default/pods"
 CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 NODE = "/api/v1/nodes/n1"
 SHORT = "0/3 nodes are available: 1 Insufficient example.com/npu."
+CORDON = "0/3 nodes are available: 1 node(s) were unschedulable."
 UNKNOWN = refusal(403, "Forbidden", 'pods "tried" is forbidden: no PriorityClass with name space-low was found')
 
 
@@ -49,8 +50,12 @@ def cluster(server: ApiServer, tmp_path: Path) -> Iterator[Cluster]:
         yield Cluster("kind", client, Kubectl(Path("kubectl"), file), frozenset(), None)
 
 
+def waits_for(message: str) -> Object:
+    return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+
+
 def judged(status: str, reason: str = "", *, node: str = "") -> Object:
-    told = {"type": "PodScheduled", "status": status, "reason": reason, "message": SHORT}
+    told = waits_for(SHORT) | {"status": status, "reason": reason}
     seen = pod("a", "Pending", conditions=[told])
     seen["spec"]["nodeName"] = node
     return seen
@@ -140,8 +145,14 @@ def test_a_pod_that_is_refused_for_another_reason_is_no_matter_of_priority(clust
 
 def test_a_node_is_uncordoned_whatever_happens(cluster: Cluster, server: ApiServer) -> None:
     server.on(f"PATCH {NODE}", {})
-    with pytest.raises(ZeroDivisionError), cordoned(cluster, "n1"):
+    asked, again = pod("asked", conditions=[waits_for(SHORT)]), pod("asked", uid="u2", conditions=[waits_for(CORDON)])
+    server.on(f"POST {PODS}", asked, again)
+    server.on(f"GET {PODS}", listed("1", asked), listed("2", again))
+    server.on(f"DELETE {PODS}/asked", {})
+    with pytest.raises(ZeroDivisionError), cordoned(cluster, "default", "n1", "aliyun.com/npu"):
         raise ZeroDivisionError
+    uids = [json.loads(one.body)["preconditions"]["uid"] for one in server.asked_for(f"DELETE {PODS}/asked")]
+    assert uids == ["u1", "u2"], "the scheduler is asked until it has heard of it"
     said = [json.loads(one.body)["spec"]["unschedulable"] for one in server.asked_for(f"PATCH {NODE}")]
     assert said == [True, None]
 

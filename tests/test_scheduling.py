@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.scheduling import AHEAD, UnitScheduling
+from fixtures.scheduling import AHEAD, Lane, UnitScheduling
 
 
 @dataclass(eq=False)
@@ -51,8 +52,9 @@ def test_every_check_ends_once_whatever_order_workers_end_and_die_in(data: st.Da
     ran_by: dict[str, Any] = {}
     number = data.draw(st.integers(0, len(units)))
     alone, others = units[:number], units[number:]
-    both_ends = data.draw(st.booleans())
-    scheduling = UnitScheduling(others, begun.__contains__, from_both_ends=both_ends, one_at_a_time=alone)
+    both_ends, size = data.draw(st.booleans()), data.draw(st.integers(1, 2))
+    lane = Lane(size, deque(list(unit) for unit in alone))
+    scheduling = UnitScheduling(others, begun.__contains__, from_both_ends=both_ends, lanes=[lane])
     workers = [started(scheduling, nodeids) for _ in range(data.draw(st.integers(1, 3)))]
     deaths = 0
     while len(ended) < len(nodeids):
@@ -77,12 +79,13 @@ def test_every_check_ends_once_whatever_order_workers_end_and_die_in(data: st.Da
     assert all(worker.shutting_down for worker in workers)
     for unit in units:
         assert deaths or len({id(ran_by[nodeid]) for nodeid in unit}) == 1
-    assert deaths or len({id(ran_by[nodeid]) for unit in alone for nodeid in unit}) <= 1
+    assert deaths or len({id(ran_by[nodeid]) for unit in alone for nodeid in unit}) <= size
 
 
 def test_what_takes_what_there_is_one_of_goes_first_in_one_worker() -> None:
     nodeids = ["a", "b", "c", "x", "y", "z"]
-    scheduling = UnitScheduling([["a"], ["b"], ["c"]], lambda _: True, one_at_a_time=[["x"], ["y"], ["z"]])
+    lane = Lane(1, deque([["x"], ["y"], ["z"]]))
+    scheduling = UnitScheduling([["a"], ["b"], ["c"]], lambda _: True, lanes=[lane])
     first, second = started(scheduling, nodeids), started(scheduling, nodeids)
     assert [nodeids[index] for index in first.sent] == ["x", "y"]
     assert [nodeids[index] for index in second.sent] == ["a", "c"]
