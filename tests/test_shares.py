@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.record import Record
 from fixtures.shares import node_taken, npus_taken
 
 CAPACITY = {"one": 2, "two": 2}
@@ -113,3 +114,13 @@ def test_more_than_a_node_has_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(ValueError, match="three has 0"), npus_taken(tmp_path, {"three": 1}, CAPACITY):
         pass
+
+
+def test_time_in_line_is_noted_as_the_checks(tmp_path: Path) -> None:
+    record = Record(check="alloc-basic")
+    first = Asker(node_taken(tmp_path, "one"))
+    assert first.has.wait(10)
+    threading.Timer(0.05, first.end).start()
+    with record.in_line(taken(tmp_path, one=1)):
+        assert record.queued["alloc-basic"] >= 0.04
+    first.thread.join()
