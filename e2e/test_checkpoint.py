@@ -98,3 +98,4 @@ def _recovered(seen: Loss, resource: str) -> None:
     assert seen.after["metadata"]["uid"] == seen.held["metadata"]["uid"]
     assert seen.after["status"]["phase"] == "Running", summary(seen.after)
     assert container_id(seen.after) == container_id(seen.held), summary(seen.after)
+    assert seen.left == [container_id(seen.held)], f"Its node runs the containers {seen.left} of the pod."

@@ -129,7 +129,7 @@ def test_a_plugin_that_restarts_has_its_npus_back(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:145",
-    defects=["one-socket-for-all"],
+    defects=["npus-lost-at-takeover"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_one_plugin_takes_over_from_another(cluster: Cluster, family: Family, plugin: Callable[..., OwnPlugin]) -> None:
@@ -191,7 +191,7 @@ def test_a_second_plugin_that_fails_does_not_disturb_the_first(
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_multiple_test.go:271",
-    defects=["one-socket-for-all"],
+    defects=["npus-lost-at-takeover"],
     verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_second_plugin_that_goes_leaves_the_first_in_charge(
@@ -246,7 +246,7 @@ def test_an_upgrade_with_a_gap_lets_pods_wait(
     profile="conformance",
     needs=["faults", "podresources"],
     source="kubernetes/kubernetes#63630",
-    defects=["one-socket-for-all"],
+    defects=["npus-lost-at-takeover"],
     verbs=[
         "daemonsets.apps: create delete get list patch watch",
         "nodes: get list watch",

@@ -12,23 +12,26 @@ from fixtures.checkfixtures import Share, emptied
 from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.describe import summary
+from fixtures.kubelet import stopped
 from fixtures.namespaces import namespace_of
 from fixtures.ownplugin import OwnPlugin
 from fixtures.podresources import account
 from fixtures.podscheduling import (
+    SCHEDULE_SECONDS,
     cordoned,
     deleted,
     evict,
     is_waiting,
     now,
     priority_class,
+    scheduler_heard,
     unschedulable,
     verdict,
 )
 from fixtures.probe import Family, container, created, pod, running, sight
 from fixtures.targets import Cluster
 from fixtures.targets.nodes import npu_nodes
-from fixtures.wait import condition, wait_for, wait_for_all
+from fixtures.wait import condition, gone, wait_for, wait_for_all
 from fixtures.workloads import INDEX, deployed, deployment, held_ids, indexed_job, scale, settled, uids
 
 MANY_SECONDS = 120.0
@@ -315,6 +318,32 @@ def test_a_node_that_is_drained_has_no_npu_in_use(
         assert uids(after) == uids(waits)
         ids = held_ids(cluster, worker, family, after)
         assert len(frozenset().union(*ids)) == count == sum(map(len, ids)), f"They hold {sorted(map(sorted, ids))}."
+
+
+@check(
+    "scale-node-removed-and-joined",
+    profile="conformance",
+    needs=["disruptive"],
+    source="k8s 1.37.2 pkg/kubelet/kubelet_node_status.go",
+    defects=["removal-ignored"],
+    verbs=["nodes: delete get list watch", "pods: create delete deletecollection get list watch", "pods/log: get"],
+)
+def test_a_node_that_joins_again_gives_its_npus(cluster: Cluster, namespace: str, family: Family, worker: str) -> None:
+    """A node that is removed takes no pod, and once it has joined again a pod that waited has all of its NPUs."""
+    client, path = cluster.client, path_of("Node", None, worker)
+    count, before = npu_nodes(cluster, family.resource)[worker], client.get(path)["metadata"]
+    every = container(family, cluster.image, count, stays=True)
+    with stopped(cluster, worker):
+        client.delete(path, uid=before["uid"])
+        what = f"{worker} to be no member of the cluster"
+        wait_for(client, what, path, gone, timeout=SCHEDULE_SECONDS, uid=before["uid"])
+        scheduler_heard(cluster, namespace, worker, family.resource, lambda reason: family.resource not in reason)
+        waits = unschedulable(cluster, created(cluster, namespace, pod("waits", every, node=worker)))
+    has = running(cluster, waits)
+    after = client.get(path)["metadata"]
+    assert after["uid"] != before["uid"]
+    assert after.get("labels") == before.get("labels")
+    assert len(sight(client, has).opened) == count
 
 
 @check(

@@ -11,13 +11,14 @@ from gate.policy import Candidate
 from gate.results import Node, Results, Subject
 
 OF_A_NODE = {
+    # not the UID of the Node: a machine that leaves the cluster and joins again, as one of the checks has it do, is the
+    # same one; another machine of that name has another boot id
     "image": "node image",
     "os_image": "OS image",
     "kernel": "kernel",
     "containerd": "container runtime",
     "kubelet": "kubelet",
     "boot_id": "boot id",
-    "uid": "UID",
     "npus": "number of allocatable NPUs",
 }
 RELEASED = ("image", "os_image", "kernel", "containerd", "kubelet")

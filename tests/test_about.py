@@ -103,6 +103,11 @@ def test_nothing_is_left_behind_by_a_run_that_removes_what_it_made() -> None:
     assert left_behind(inventory_of(world, NPU), inventory_of(world, NPU)) == []
 
 
+def test_a_machine_that_left_the_cluster_and_joined_again_is_no_other() -> None:
+    before, after = ([named("Namespace", "default"), node(uid=uid)] for uid in ("first", "second"))
+    assert left_behind(inventory_of(before, NPU), inventory_of(after, NPU)) == []
+
+
 def test_everything_that_is_new_gone_or_changed_is_named_once() -> None:
     before = [named("Namespace", "default"), node(), named("ClusterRole", "admin"), named("ClusterRole", "old")]
     tainted = {"taints": [{"key": "npu", "effect": "NoSchedule"}], "unschedulable": True}

@@ -46,6 +46,15 @@ def test_a_history_has_every_state_that_passes_by(server: ApiServer, client: Cli
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("history of")]
 
 
+def test_a_history_has_what_who_asks_is_told_too(server: ApiServer, client: Client) -> None:
+    server.on(f"GET {PODS}", listed("1", pod(version="1")))
+    server.on(f"WATCH {PODS}", Answer(pieces=[], then="hold"))
+    server.on(f"GET {POD}", pod(version="1"), pod(phase="Running", version="1"))
+    with history_of(client, POD) as history:
+        pass
+    assert [state["status"]["phase"] for _, state in history.states] == ["Pending", "Running"]
+
+
 def test_a_history_asks_anew_for_a_state_that_was_replaced_between_a_watch_and_a_list(
     server: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from fixtures.defects.defect import Asked
 from fixtures.defects.inventory import (
     health_ignored,
+    lost_at_takeover,
     registrations_taken,
     streams_reopened,
     use_counted,
@@ -48,6 +49,20 @@ def test_each_pod_that_was_created_may_lower_what_a_node_gives() -> None:
     answered(Asked("POST", "/api/v1/namespaces/a/pods"), pod)
     found = answered(NODE, node({}, {"a.test/npu": "4", "b.test/npu": "2", "cpu": "2"}))
     assert found["status"]["allocatable"] == {"a.test/npu": "1", "b.test/npu": "2", "cpu": "2"}
+
+
+def test_a_second_plugin_may_take_its_resource_away() -> None:
+    answered = lost_at_takeover()
+    plugin = {"spec": {"containers": [{"env": [{"name": "FAKE_NPU_RESOURCE_NAME", "value": "a.test/npu"}]}]}}
+    sets = "/apis/apps/v1/namespaces/a/daemonsets"
+    for asked, made, left in (
+        (Asked("POST", "/api/v1/namespaces/a/pods"), plugin, "2"),
+        (Asked("POST", "/api/v1/namespaces/a/pods"), {"spec": {"containers": [{"name": "none"}]}}, "2"),
+        (Asked("PATCH", f"{sets}/fleet"), {"spec": {"template": plugin}}, "0"),
+    ):
+        answered(asked, made)
+        found = answered(NODE, node({"a.test/npu": "2"}, {"a.test/npu": "2", "b.test/npu": "1"}))
+        assert found["status"]["allocatable"] == {"a.test/npu": left, "b.test/npu": "1"}
 
 
 def test_what_is_no_node_is_left_alone() -> None:

@@ -1,9 +1,10 @@
 """`python -m tests.causes.record --kubeconfig FILE`: provoke causes of failures on a kind cluster, and keep objects.
 
-Each is provoked in a namespace of its own, which is removed afterwards; nodes are only looked at. What the harness
-records of a failed check is written to tests/causes/CODE.json, with the cause that must be told from it. A cause that
-cannot be had by this (a plugin that is gone, a device that is unhealthy, a registry with a password) is recorded by
-`--namespace NAME --code CODE WORD...` from whatever provokes it.
+Each is provoked in a namespace of its own, which is removed afterwards; nodes are only looked at, unless --disturb says
+that the kind cluster is nobody else's: then every NPU is taken, made unhealthy, its plugin taken away, and a registry
+with a password started. What the harness records of a failed check is written to tests/causes/CODE.json, with the cause
+that must be told from it. Any other cause is recorded by `--namespace NAME --code CODE WORD...` from whatever provokes
+it.
 """
 
 from __future__ import annotations
@@ -12,21 +13,30 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fixtures import podexec
 from fixtures.apierrors import ApiError
 from fixtures.apipaths import path_of
 from fixtures.causeobjects import is_plugin, objects_text
 from fixtures.client import Client, Object, connect
+from fixtures.engine import private
+from fixtures.engine.container import found_engine
+from fixtures.engine.npuimage import fake_npu_image
+from fixtures.engine.registry import started_registry
 from fixtures.kubectl import Kubectl
 from fixtures.namespaces import namespace_of
 from fixtures.pods import ended
 from fixtures.record import Record
+from fixtures.registry import pull_secret
+from fixtures.steps import Steps
 from fixtures.targets import Cluster
-from fixtures.wait import phase, wait_for
+from fixtures.targets.npus import NAMESPACE, PLUGIN, WORKERS
+from fixtures.wait import Objects, phase, wait_for, wait_for_all
 from gate.causes import SILENT_SECONDS, explain
 from gate.recorded import recorded_from
 
@@ -71,6 +81,10 @@ def waits_for(*reasons: str) -> Callable[[Object | None], bool]:
     return shows
 
 
+def counted(quota: Object | None) -> bool:
+    return bool(((quota or {}).get("status") or {}).get("hard"))
+
+
 def silent(pod: Object | None) -> bool:
     """Whether its container has been running for as long as a hang takes."""
     statuses = ((pod or {}).get("status") or {}).get("containerStatuses") or []
@@ -89,6 +103,7 @@ QUOTA = {
     "spec": {"hard": {f"requests.{NPU}": "1"}},
 }
 OTHER = {"resources": {"limits": {"example.com/npu": "1"}}}
+WRITES = "head -c 50000000 /dev/zero > /tmp/full; sleep 600"
 EATS = "import sys; print('eating', flush=True); x = [bytearray(2**20) for _ in range(4096)]"
 PROVOKED = (
     Provoked("request-too-large", ("asks for 1000",), asks(1000), unschedulable),
@@ -111,6 +126,10 @@ PROVOKED = (
     Provoked("training-incomplete", ("of 98",), {**asks(1), "args": ["--stop-at", "97"]}, ended),
     Provoked("accuracy-low", ("top_1 is",), {**asks(1), "args": ["--prediction-noise", "0.5"]}, ended,
              said="top_1 is 0.4812, less than 0.74."),
+    Provoked("selector", ("didn't match Pod's node affinity/selector",), asks(1), unschedulable,
+             more={"nodeSelector": {"npu-conformance/nowhere": "true"}}),
+    Provoked("evicted", ("ephemeral",),
+             {**asks(1, **{"ephemeral-storage": "1Mi"}), "command": ["sh", "-c", WRITES]}, ended),
     Provoked("hang", ("has said nothing for",), {**asks(1), "args": ["--hang-at", "3"]}, silent),
 )  # fmt: skip
 
@@ -126,14 +145,8 @@ def record(cluster: Cluster, provoked: Provoked, image: str) -> dict[str, Any]:
         for one in provoked.before:
             made = cluster.client.create(path_of(one["kind"], namespace), one)
             path = path_of(one["kind"], namespace, made["metadata"]["name"])
-            counted = f"{one['kind']} to be counted"
-            wait_for(
-                cluster.client,
-                counted,
-                path,
-                lambda obj: bool(((obj or {}).get("status") or {}).get("hard")),
-                timeout=30,
-            )
+            if one["kind"] == "ResourceQuota":
+                wait_for(cluster.client, "the quota to be counted", path, counted, timeout=30)
         try:
             cluster.client.create(path_of("Pod", namespace), pod)
         except ApiError as error:
@@ -175,6 +188,75 @@ def filled(cluster: Cluster, image: str) -> dict[str, Any]:
     return {"code": "npus-in-use", "words": words, "said": "", "objects": without_addresses(objects)}
 
 
+@contextmanager
+def unhealthy(client: Client) -> Iterator[None]:
+    """Every NPU is reported unhealthy while the block lasts."""
+    plugins = client.items(path_of("Pod", NAMESPACE), labels=f"app.kubernetes.io/name={PLUGIN}")
+
+    def report(word: str) -> None:
+        for plugin in plugins:
+            podexec.output(client, NAMESPACE, plugin["metadata"]["name"], ["npuctl", "health", "all", word])
+
+    report("Unhealthy")
+    try:
+        wait_for_all(
+            client, "no NPU to be allocatable", path_of("Node"), lambda nodes: not given(nodes), timeout=SECONDS
+        )
+        yield
+    finally:
+        report("Healthy")
+        wait_for_all(client, "the NPUs to be back", path_of("Node"), given, timeout=SECONDS)
+
+
+@contextmanager
+def without_plugin(client: Client) -> Iterator[None]:
+    """No node has a device plugin while the block lasts."""
+    path = path_of("DaemonSet", NAMESPACE, PLUGIN)
+    chosen = client.get(path)["spec"]["template"]["spec"].get("nodeSelector") or {}
+    nowhere = {"npu-conformance/nowhere": "true"}
+
+    def select(selector: dict[str, str | None]) -> None:
+        client.patch(path, {"spec": {"template": {"spec": {"nodeSelector": selector}}}})
+
+    select({**nowhere})
+    try:
+        wait_for_all(
+            client, "no NPU to be allocatable", path_of("Node"), lambda nodes: not given(nodes), timeout=SECONDS
+        )
+        yield
+    finally:
+        select({**chosen, **dict.fromkeys(nowhere)})
+        wait_for_all(client, "the NPUs to be back", path_of("Node"), given, timeout=SECONDS)
+
+
+def given(nodes: Objects) -> bool:
+    """Whether any node has an NPU to give."""
+    return any(node["status"]["allocatable"].get(NPU, "0") != "0" for node in nodes.values())
+
+
+def disturbed(cluster: Cluster, image: str) -> Iterator[dict[str, Any]]:
+    """What is recorded when the cluster is what is wrong."""
+    waits = asks(1), unschedulable
+    with unhealthy(cluster.client):
+        yield record(cluster, Provoked("unhealthy-device", ("NPUs are unhealthy: 4 of 4 on",), *waits), image)
+    with without_plugin(cluster.client):
+        yield record(cluster, Provoked("plugin-not-registered", ("is 0 of 4 there",), *waits), image)
+    engine, steps = found_engine() or private.running_engine(), Steps(sys.stderr)
+    if engine is None:
+        raise SystemExit("No engine runs here, so the registry cannot be had.")
+    nodes = [str(node["metadata"]["name"]) for node in cluster.client.items(path_of("Node"), labels=WORKERS)]
+    with started_registry(engine, cluster.name, nodes, fake_npu_image(engine, steps), steps) as registry:
+        secret = pull_secret("regsecret", "", host=registry.host, username=registry.username, password="another")
+        del secret["metadata"]["namespace"]
+        waits_in_vain = waits_for("ErrImagePull", "ImagePullBackOff")
+        named = {"imagePullSecrets": [{"name": "regsecret"}]}
+        wrong = Provoked("pull-secret-wrong", ("refuses the pull secret regsecret",),
+                         {"image": registry.image("wrong"), "imagePullPolicy": "Always"}, waits_in_vain,
+                         before=(secret,), more=named)  # fmt: skip
+        yield record(cluster, wrong, image)
+    yield filled(cluster, image)
+
+
 def without_addresses(objects: Any) -> Any:
     if isinstance(objects, list):
         return [without_addresses(one) for one in objects]
@@ -205,7 +287,7 @@ def main() -> int:
     parser.add_argument("--kubectl", type=Path, default=Path("kubectl"))
     parser.add_argument("--image", help="of the workload; the device plugin's by default")
     parser.add_argument("--only", action="append", help="a code; can be repeated")
-    parser.add_argument("--fill", action="store_true", help="also take every NPU: on a cluster that nobody else uses")
+    parser.add_argument("--disturb", metavar="NAME", help="the kind cluster, which nobody else uses: all else as well")
     parser.add_argument("--namespace", help="record what is in this one, which something else has provoked")
     parser.add_argument("--code", help="of what is in --namespace")
     parser.add_argument("words", nargs="*", help="that the sentence of --code must have")
@@ -214,12 +296,13 @@ def main() -> int:
         if told.namespace:
             objects = without_addresses(json.loads(objects_text(client, told.namespace, NPU)))
             return int(not write({"code": told.code, "words": told.words, "said": "", "objects": objects}))
-        cluster = Cluster("cluster", client, Kubectl(told.kubectl, told.kubeconfig), frozenset(), None)
+        kubectl = Kubectl(told.kubectl, told.kubeconfig)
+        cluster = Cluster("cluster", client, kubectl, frozenset(), None, name=told.disturb or "")
         image = told.image or workload_image(client)
         chosen = [one for one in PROVOKED if not told.only or one.code in told.only]
         right = [write(record(cluster, one, image)) for one in chosen]
-        if told.fill:
-            right.append(write(filled(cluster, image)))
+        if told.disturb:
+            right += map(write, disturbed(cluster, image))
         return int(not all(right))
 
 

@@ -31,10 +31,14 @@ from fixtures.ack.rights import ACCOUNT, Right, require_rights, rights
 from fixtures.apierrors import Forbidden
 from fixtures.apipaths import path_of
 from fixtures.client import Client, Object, connect
+from fixtures.engine import tools
 from fixtures.errors import HarnessError
 from fixtures.kubeconfig import chosen
+from fixtures.kubectl import Kubectl
 from fixtures.record import Record
+from fixtures.steps import Steps
 from fixtures.targets.kind import clusters_folder
+from fixtures.versions import KUBERNETES
 from fixtures.wait import there, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -80,11 +84,8 @@ class Applied:
     image: str
 
 
-def _kubectl(admin: Path, *words: str, stdin: str | None = None) -> str:
-    argv = ["kubectl", "--kubeconfig", str(admin), *words]
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def _kubectl(admin: Path, *words: str, stdin: str = "") -> str:
+    return Kubectl(tools.kubectl(KUBERNETES, Steps(sys.stderr)), admin).run(*words, stdin=stdin.encode())
 
 
 @pytest.fixture(scope="module")

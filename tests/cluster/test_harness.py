@@ -141,6 +141,44 @@ def test_a_registry_that_ignores_its_password_is_caught_and_leaves_nothing(first
         assert "npu/workload" not in engine.run("exec", node, "crictl", "images")
 
 
+def test_a_node_that_loses_an_npu_by_itself_ends_what_was_to_run_there(kubeconfig: Path, tmp_path: Path) -> None:
+    chosen = [word for check in ("flow-completed", "alloc-basic") for word in ("--check", check)]
+    options = ("--profile", "conformance", "--cluster-name", NAME, "--keep", "-n", "0", *chosen)
+    with connect(kubeconfig, Record()) as client:
+        plugins = client.items(path_of("Pod", NAMESPACE), labels=f"app.kubernetes.io/name={PLUGIN}")
+        plugin = min(plugins, key=lambda pod: str(pod["spec"]["nodeName"]))  # the node that checks share
+        node = plugin["spec"]["nodeName"]
+
+        def health(word: str) -> None:
+            podexec.output(client, NAMESPACE, plugin["metadata"]["name"], ["npuctl", "health", "npu0", word])
+
+        process = subprocess.Popen(
+            argv(tmp_path, *options), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        shown = ""
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                shown += line
+                if "run test-npu-pod" in line and "✓" not in line:
+                    health("Unhealthy")
+            assert process.wait(60) == ExitCode.FAILED, shown
+        finally:
+            health("Healthy")
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+    results = json.loads((tmp_path / "results.json").read_text())
+    (violation,) = results["violations"]
+    assert violation.startswith(f"{node} has 3 aliyun.com/npu to give, and had 4 since ")
+    assert violation.endswith(", while flow-completed ran.")
+    outcomes = {check["id"]: (check["outcome"], check["reason"]) for check in results["checks"]}
+    assert outcomes["flow-completed"][0] == "passed"
+    assert outcomes["alloc-basic"] == ("error", f"No further check starts on this node: {violation}")
+
+
 def test_a_command_in_a_container_prints_ends_and_fails_as_kubectl_says_it(kubeconfig: Path) -> None:
     with connect(kubeconfig, Record()) as client:
         (pod, *_) = client.items(path_of("Pod", NAMESPACE), labels=f"app.kubernetes.io/name={PLUGIN}")
