@@ -32,7 +32,10 @@ UNAUTHORISED = re.compile(
     r"|insufficient_scope|access denied|unauthorized",
     re.IGNORECASE,
 )
-NOT_FOUND = re.compile(r"not found|manifest unknown|404|name unknown|does not exist", re.IGNORECASE)
+NOT_FOUND = re.compile(
+    r"not found|manifest unknown|404|name unknown|does not exist|is not present with pull policy of Never",
+    re.IGNORECASE,
+)
 UNREACHABLE = re.compile(
     r"no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|no route to host|x509|"
     r"server gave HTTP response|TLS handshake",
@@ -40,8 +43,9 @@ UNREACHABLE = re.compile(
 )
 NO_SECRET = re.compile(r"Unable to retrieve some image pull secrets \((?P<names>[^)]*)\)")
 TAINT = re.compile(r"untolerated taint(?:\(s\))?(?: \{(?P<taint>[^}]*)\})?")
+OTHER_REASON = re.compile(r"Insufficient|didn't match")
 PROGRESS = re.compile(r"(\d+)/(\d+) \[")
-LOW = re.compile(r"top_[15] is [\d.]+, less than [\d.]+")
+LOW = re.compile(r"top_[15] is [\d.]+, less than [\d.]*\d")
 
 Rule = Callable[[Recorded], Cause | None]
 
@@ -91,7 +95,7 @@ def admission(recorded: Recorded) -> Cause | None:
     for pod in recorded.pods:
         if (
             pod.phase == "Failed"
-            and pod.reason
+            and pod.reason not in ("", "Evicted")
             and pod.message.startswith(("Pod was rejected", "Pod ", "Allocate failed"))
         ):
             sentence = f"The kubelet of {pod.node or 'its node'} refused the pod: {pod.reason}: {pod.message}"
@@ -161,10 +165,13 @@ def npus_in_use(recorded: Recorded) -> Cause | None:
 
 
 def taint(recorded: Recorded) -> Cause | None:
-    """Nodes have a taint that the pod does not tolerate, or are cordoned."""
+    """Nodes where the pod could have been have a taint that it does not tolerate, or its selector fits none of them."""
     for pod in recorded.pods:
-        if pod.unschedulable and (told := TAINT.search(pod.unschedulable)):
-            named = told["taint"] or ", ".join(sorted({key for node in recorded.nodes for key in node.taints}))
+        nodes = [node for node in recorded.nodes if node.capacity is not None or not pod.npus]
+        # every cluster has nodes that are tainted for all: they are the reason when no node has another one
+        tainted = any(node.taints for node in nodes) or not OTHER_REASON.search(pod.unschedulable)
+        if pod.unschedulable and tainted and (told := TAINT.search(pod.unschedulable)):
+            named = told["taint"] or ", ".join(sorted({key for node in nodes for key in node.taints}))
             taints = f"the taint {named}" if named else "taints"
             sentence = f"Nodes have {taints}, which the pod does not tolerate: {pod.unschedulable}"
             return _cause(

@@ -235,8 +235,11 @@ def _tables(value: Any) -> Iterable[dict[str, Any]]:
 
 
 def _count(quantity: Any) -> int:
+    """A whole number; the API server writes 1000 as 1k."""
     text = str(quantity if quantity is not None else 0)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    factor = {"k": 1000, "M": 10**6}.get(text[-1:], 1)
+    digits = text[:-1] if factor > 1 else text
+    return int(digits) * factor if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
 def _event(one: dict[str, Any]) -> tuple[str, str, str]:
