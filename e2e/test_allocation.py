@@ -36,7 +36,7 @@ echo end
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:228",
     defects=["all-devices", "garbage", "no-node", "no-variable"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_container_gets_the_one_npu_that_it_asks_for(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -70,7 +70,7 @@ def test_a_container_gets_the_one_npu_that_it_asks_for(
         "podresources-empty",
         "same-device",
     ],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_two_pods_never_share_a_device(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -186,7 +186,7 @@ def test_a_cdi_device_of_the_plugin_is_applied(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:693",
     defects=["all-devices", "podresources-empty", "same-device"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_an_init_containers_npu_goes_on_to_the_sidecar(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -215,7 +215,7 @@ def test_an_init_containers_npu_goes_on_to_the_sidecar(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:301",
     defects=["other-device-after-restart"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/exec: create get", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/exec: create get", "pods/log: get"],
 )
 def test_a_container_that_restarts_keeps_its_npu(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]

@@ -25,7 +25,7 @@ from fixtures.probe import CONTAINER
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_kubelet_that_lost_its_checkpoint_has_its_npus_back(
@@ -47,7 +47,7 @@ def test_a_kubelet_that_lost_its_checkpoint_has_its_npus_back(
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_kubelet_with_a_torn_checkpoint_has_its_npus_back(
@@ -69,7 +69,7 @@ def test_a_kubelet_with_a_torn_checkpoint_has_its_npus_back(
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_kubelet_that_lost_its_checkpoint_takes_npus_in_use_for_free(

@@ -214,7 +214,7 @@ def test_health_that_flaps_settles_to_its_last_state(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_failures_test.go:183",
     defects=["use-lowers-allocatable"],
-    verbs=["nodes: get list watch", "pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["nodes: get list watch", "pods: create delete get list watch", "pods/log: get"],
 )
 def test_npus_in_use_are_still_allocatable(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]

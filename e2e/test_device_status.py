@@ -80,8 +80,9 @@ def test_a_pod_that_waits_for_its_image_shows_its_npus_health(
     "ars-scope",
     level="should",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 pkg/kubelet/cm/devicemanager/manager.go:1164",
-    verbs=["pods: create delete deletecollection get list watch"],
+    verbs=["pods: create delete get list watch"],
 )
 def test_init_containers_do_not_show_the_health_of_their_npus(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]

@@ -25,7 +25,7 @@ from fixtures.restart import DELETED, DONE, HELD, KEPT, LATE, REBOOTED, SUCCESSO
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_kubelet_that_restarts_has_its_npus_back(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -47,7 +47,7 @@ def test_a_kubelet_that_restarts_has_its_npus_back(kubelet_restart: tuple[Restar
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_kubelet_that_restarts_has_no_npus_of_a_plugin_that_is_away(
@@ -70,7 +70,7 @@ def test_a_kubelet_that_restarts_has_no_npus_of_a_plugin_that_is_away(
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_pod_keeps_its_npu_through_a_restart_of_the_kubelet(
@@ -91,7 +91,7 @@ def test_a_pod_keeps_its_npu_through_a_restart_of_the_kubelet(
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_container_that_restarted_keeps_its_npu_through_a_restart_of_the_kubelet(
@@ -112,7 +112,7 @@ def test_a_container_that_restarted_keeps_its_npu_through_a_restart_of_the_kubel
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_pod_keeps_its_npu_when_the_plugin_comes_late(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -132,7 +132,7 @@ def test_a_pod_keeps_its_npu_when_the_plugin_comes_late(kubelet_restart: tuple[R
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_running_pod_passes_a_restart_of_the_kubelet_without_its_plugin(
@@ -156,7 +156,7 @@ def test_a_running_pod_passes_a_restart_of_the_kubelet_without_its_plugin(
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_pods_keep_their_npus_when_kubelet_and_plugin_restart(
@@ -180,7 +180,7 @@ def test_pods_keep_their_npus_when_kubelet_and_plugin_restart(
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_plugin_that_is_killed_is_replaced(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -204,7 +204,7 @@ def test_a_plugin_that_is_killed_is_replaced(kubelet_restart: tuple[Restart, Att
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_plugin_that_hangs_holds_nobody_up(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -225,7 +225,7 @@ def test_a_plugin_that_hangs_holds_nobody_up(kubelet_restart: tuple[Restart, Att
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_pod_that_has_succeeded_is_not_judged_again(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -249,7 +249,7 @@ def test_a_pod_that_has_succeeded_is_not_judged_again(kubelet_restart: tuple[Res
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_pod_deleted_without_a_kubelet_gives_its_npu_back(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -275,7 +275,7 @@ def test_a_pod_deleted_without_a_kubelet_gives_its_npu_back(kubelet_restart: tup
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_an_npu_without_topology_has_none(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:

@@ -24,7 +24,7 @@ REFUSED = "Allocate failed due to no healthy devices present; cannot allocate un
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_pod_is_not_run_again_before_its_npu_is_there(kubelet_restart: tuple[Restart, Attempt[Object]]) -> None:
@@ -48,7 +48,7 @@ def test_a_pod_is_not_run_again_before_its_npu_is_there(kubelet_restart: tuple[R
         "nodes: get list watch",
         "pods/exec: create get",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_the_npu_of_a_pod_that_a_reboot_ended_goes_to_the_next(

@@ -35,7 +35,7 @@ for address in sys.argv[1:]:
     needs=["own-cluster"],
     source="the Kubernetes network model",
     defects=["pods-unreachable"],
-    verbs=["pods: create get list watch", "pods/log: get", "services: create"],
+    verbs=["pods: create delete get list watch", "pods/log: get", "services: create"],
 )
 def test_pods_and_services_are_reached_across_nodes(cluster: Cluster, namespace: str, npu_anywhere: list[str]) -> None:
     """A pod reaches a pod on another node by its address, and by the DNS name of a Service."""

@@ -33,7 +33,7 @@ BURST = 10
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:533",
     defects=["podresources-empty", "podresources-holders-only", "podresources-remembers"],
-    verbs=["pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/log: get", "pods: create delete get list watch"],
 )
 def test_the_kubelet_lists_each_pod_and_its_npus(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -60,7 +60,7 @@ def test_the_kubelet_lists_each_pod_and_its_npus(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:1387",
     defects=["podresources-empty", "podresources-remembers"],
-    verbs=["pods/exec: create get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods: create delete get list watch"],
 )
 def test_the_kubelet_lists_no_pod_that_has_ended(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -90,7 +90,7 @@ def test_the_kubelet_lists_no_pod_that_has_ended(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:462",
     defects=["podresources-lists-init", "podresources-without-sidecars"],
-    verbs=["pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/log: get", "pods: create delete get list watch"],
 )
 def test_the_kubelet_lists_init_containers_that_stay(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -114,7 +114,7 @@ def test_the_kubelet_lists_init_containers_that_stay(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:911",
     defects=["podresources-get-empty"],
-    verbs=["pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/log: get", "pods: create delete get list watch"],
 )
 def test_the_kubelet_says_of_a_pod_what_it_lists(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -197,7 +197,7 @@ def test_devices_have_the_topology_that_their_plugin_tells(
     needs=["disruptive", "podresources"],
     source="k8s 1.37.2 test/e2e_node/podresources_test.go:2070",
     defects=["podresources-never-refuses"],
-    verbs=["nodes: list watch", "pods/exec: create get", "pods: deletecollection list watch"],
+    verbs=["nodes: list watch", "pods/exec: create get", "pods: delete list watch"],
 )
 def test_who_asks_too_fast_is_turned_away(cluster: Cluster, worker: str) -> None:
     """A kubelet turns away who asks more than a hundred times a second, and answers again afterwards."""

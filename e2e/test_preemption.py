@@ -33,7 +33,7 @@ kubelet (seen in 1.37.2) does not shorten a grace period that has begun."""
     source="k8s 1.37.2 test/e2e/scheduling/preemption.go:128",
     defects=["preempts-nobody"],
     verbs=[
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
         "pods/log: get",
         "priorityclasses.scheduling.k8s.io: create delete",
     ],
@@ -57,7 +57,7 @@ def test_a_pod_takes_the_npu_of_one_of_lower_priority(
     source="k8s 1.37.2 test/e2e/scheduling/preemption.go:218",
     defects=["preempts-nobody"],
     verbs=[
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
         "pods/log: get",
         "priorityclasses.scheduling.k8s.io: create delete",
     ],
@@ -73,11 +73,12 @@ def test_a_critical_pod_takes_the_npu_of_one_of_low_priority(
 @check(
     "preempt-condition",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 test/e2e/scheduling/preemption.go:482",
     defects=["preempts-nobody"],
     verbs=[
         "pods/exec: create get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
         "priorityclasses.scheduling.k8s.io: create delete",
     ],
 )

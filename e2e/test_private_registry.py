@@ -50,7 +50,7 @@ BACK_OFF_SECONDS = 60.0
     needs=["registry"],
     source="document",
     defects=["secret-ignored"],
-    verbs=["pods: create get list watch", "secrets: create"],
+    verbs=["pods: create delete get list watch", "secrets: create"],
 )
 @pytest.mark.usefixtures("npu_anywhere")
 def test_regsecret_pulls_from_its_registry(

@@ -79,7 +79,7 @@ def test_the_npu_of_a_pod_that_has_ended_goes_to_the_next(
     needs=["podresources"],
     source="k8s 1.37.2 pkg/apis/core/validation/validation.go:6573",
     defects=["resize-taken"],
-    verbs=["pods/log: get", "pods/resize: patch", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/log: get", "pods/resize: patch", "pods: create delete get list watch"],
 )
 def test_the_npus_of_a_running_container_do_not_change(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -114,7 +114,7 @@ def test_the_npus_of_a_running_container_do_not_change(
     needs=["faults", "podresources"],
     source="kubernetes/kubernetes#104824",
     defects=["same-device"],
-    verbs=["nodes: get", "pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["nodes: get", "pods: create delete get list watch", "pods/log: get"],
 )
 def test_no_device_is_given_while_its_pod_still_ends(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -155,7 +155,7 @@ def test_no_device_is_given_while_its_pod_still_ends(
     defects=["device-held-twice", "same-device"],
     verbs=[
         "jobs.batch: create get",
-        "pods: create deletecollection list watch",
+        "pods: create delete list watch",
         "pods/log: get",
     ],
 )

@@ -52,7 +52,7 @@ BACKOFF_SECONDS = 3
     verbs=[
         "deployments.apps/scale: patch",
         "deployments.apps: create delete get list watch",
-        "pods: deletecollection get list watch",
+        "pods: delete get list watch",
         "pods/log: get",
     ],
 )
@@ -87,7 +87,7 @@ def test_a_deployment_larger_than_its_node_runs_what_fits(
     verbs=[
         "deployments.apps/scale: patch",
         "deployments.apps: create delete get list watch",
-        "pods: create deletecollection get list watch",
+        "pods: create delete get list watch",
         "pods/log: get",
     ],
 )
@@ -115,11 +115,12 @@ def test_a_deployment_that_is_scaled_down_gives_its_npus_back(
 @check(
     "scale-job-indexed",
     profile="conformance",
+    needs=["idle-nodes"],
     source="document",
     defects=["npus-ignored"],
     verbs=[
         "jobs.batch: create get list watch",
-        "pods: deletecollection list",
+        "pods: delete list",
         "pods/log: get",
     ],
 )
@@ -152,7 +153,7 @@ def test_a_job_with_more_indexes_than_npus_completes_each_once(
     needs=["podresources"],
     source="document",
     defects=["no-node", "no-variable", "same-device"],
-    verbs=["pods: create deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_one_pod_gets_all_npus_of_a_node(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -169,9 +170,10 @@ def test_one_pod_gets_all_npus_of_a_node(
 @check(
     "scale-many-pods-one-npu",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 test/e2e/scheduling/nvidia-gpus.go",
     defects=["npus-ignored"],
-    verbs=["pods: create deletecollection list watch", "pods/log: get"],
+    verbs=["pods: create delete list watch", "pods/log: get"],
 )
 def test_many_pods_of_one_npu_each_come_to_their_turn(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -266,7 +268,7 @@ def test_no_pod_that_waits_gets_an_npu_that_is_removed(
     needs=["disruptive"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/nodeunschedulable/node_unschedulable.go",
     defects=["cordon-ignored"],
-    verbs=["nodes: list patch watch", "pods: create delete deletecollection get list watch"],
+    verbs=["nodes: list patch watch", "pods: create delete get list watch"],
 )
 def test_a_node_that_is_cordoned_takes_no_new_pod(
     cluster: Cluster, namespace: str, family: Family, worker: str
@@ -293,7 +295,7 @@ def test_a_node_that_is_cordoned_takes_no_new_pod(
         "nodes: list patch watch",
         "pods/eviction: create",
         "pods/log: get",
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
     ],
 )
 def test_a_node_that_is_drained_has_no_npu_in_use(
@@ -326,7 +328,7 @@ def test_a_node_that_is_drained_has_no_npu_in_use(
     needs=["disruptive"],
     source="k8s 1.37.2 pkg/kubelet/kubelet_node_status.go",
     defects=["removal-ignored"],
-    verbs=["nodes: delete get list watch", "pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["nodes: delete get list watch", "pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_node_that_joins_again_gives_its_npus(cluster: Cluster, namespace: str, family: Family, worker: str) -> None:
     """A node that is removed takes no pod, and once it has joined again a pod that waited has all of its NPUs."""
@@ -389,11 +391,12 @@ def test_of_pods_that_wait_the_one_of_higher_priority_is_bound_first(
 @check(
     "scale-quota-per-namespace",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:318",
     defects=["quota-not-enforced"],
     verbs=[
         "deployments.apps: create delete get list watch",
-        "pods: deletecollection list watch",
+        "pods: delete list watch",
         "pods/log: get",
         "resourcequotas: create get list watch",
     ],

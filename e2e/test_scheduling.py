@@ -26,9 +26,10 @@ EVENT_SECONDS = 30.0
 @check(
     "sched-insufficient",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:786",
     defects=["scheduler-ignores-npus"],
-    verbs=["events: list watch", "nodes: list", "pods: create delete deletecollection get list watch"],
+    verbs=["events: list watch", "nodes: list", "pods: create delete get list watch"],
 )
 def test_a_pod_that_asks_for_more_than_is_free_waits(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -53,10 +54,11 @@ def test_a_pod_that_asks_for_more_than_is_free_waits(
 @check(
     "sched-unresolvable",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:680",
     defects=["scheduler-ignores-npus"],
     verbs=[
-        "pods: create delete deletecollection get list watch",
+        "pods: create delete get list watch",
         "priorityclasses.scheduling.k8s.io: create delete",
     ],
 )
@@ -117,7 +119,7 @@ def test_a_pod_that_waits_is_bound_once_there_are_more_npus(
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e/dra/dra.go:3493",
     defects=["deletion-ignored"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_pod_that_waits_is_bound_once_npus_are_given_back(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -139,7 +141,7 @@ def test_a_pod_that_waits_is_bound_once_npus_are_given_back(
     needs=["podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:293",
     defects=["npus-ignored"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_the_larger_need_of_init_containers_and_containers_counts(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -169,7 +171,7 @@ def test_the_larger_need_of_init_containers_and_containers_counts(
     needs=["podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/noderesources/fit.go:786",
     defects=["scheduler-ignores-npus"],
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_full_node_takes_no_further_pod(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -191,9 +193,10 @@ def test_a_full_node_takes_no_further_pod(
 @check(
     "sched-nodename-bypass",
     profile="conformance",
+    needs=["idle-nodes"],
     source="k8s 1.37.2 pkg/kubelet/lifecycle/predicate.go:218",
     defects=["npus-ignored"],
-    verbs=["events: list watch", "pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["events: list watch", "pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_kubelet_refuses_a_pod_that_its_node_has_no_npus_for(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -234,7 +237,7 @@ def test_a_kubelet_refuses_a_pod_that_its_node_has_no_npus_for(
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 pkg/kubelet/lifecycle/predicate.go:346",
-    verbs=["pods: create delete deletecollection get list watch", "pods/log: get"],
+    verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_kubelet_admits_a_pod_that_asks_for_what_its_node_never_had(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]

@@ -20,7 +20,7 @@ BESIDE = "beside"
     profile="conformance",
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["facts-for-all", "unconfined", "variable-for-all"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_container_that_asks_for_none_sees_none(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -38,7 +38,7 @@ def test_a_container_that_asks_for_none_sees_none(
     profile="conformance",
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["unconfined"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_container_that_asks_for_none_opens_none(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -54,7 +54,7 @@ def test_a_container_that_asks_for_none_opens_none(
     profile="conformance",
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["unconfined"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_device_node_that_a_container_makes_opens_no_npu(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -76,7 +76,7 @@ def test_a_device_node_that_a_container_makes_opens_no_npu(
     profile="conformance",
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["unconfined"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_of_two_containers_only_the_one_that_asks_sees_the_npu(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -94,9 +94,10 @@ def test_of_two_containers_only_the_one_that_asks_sees_the_npu(
 @check(
     "access-own-npu-only",
     profile="conformance",
+    needs=["idle-nodes"],
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["all-devices", "same-device"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_pod_reaches_its_own_npu_and_no_other(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -118,9 +119,10 @@ def test_a_pod_reaches_its_own_npu_and_no_other(
 @check(
     "access-mixed",
     profile="conformance",
+    needs=["idle-nodes"],
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["all-devices", "same-device", "unconfined"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_pods_with_and_without_npus_side_by_side(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]
@@ -144,7 +146,7 @@ def test_pods_with_and_without_npus_side_by_side(
     needs=["visible-devices-env"],
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["forged-variable-honoured"],
-    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete deletecollection get list watch"],
+    verbs=["pods/exec: create get", "pods/log: get", "pods: create delete get list watch"],
 )
 def test_a_forged_variable_gives_no_npu(
     cluster: Cluster, namespace: str, family: Family, npus: Callable[..., Share]

@@ -32,7 +32,7 @@ POD_SECONDS = 120.0
     profile="conformance",
     source="k8s 1.37.2 noderesources/fit.go:766",
     defects=["zero-made-one"],
-    verbs=["pods/log: get", "pods: create get list watch"],
+    verbs=["pods/log: get", "pods: create delete get list watch"],
 )
 def test_zero_npus_are_none(cluster: Cluster, namespace: str, settings: Settings, npus: Callable[..., Share]) -> None:
     """A pod that asks for zero NPUs runs and is given none, on the node where one that asks for an NPU is given it."""

@@ -1,7 +1,4 @@
-"""The target ack as the ServiceAccount of deploy/ack-rbac.yaml: on a kind cluster, with a fake OpenAPI beside it.
-
-$NPU_E2E_TEST_KUBECONFIG names a cluster with fake NPUs that is there already; else one is made, and removed.
-"""
+"""The target ack as the ServiceAccount of deploy/ack-rbac.yaml: on a kind cluster, with a fake OpenAPI beside it."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ import yaml
 from openapi.account import CLUSTER, managed_account
 from openapi.server import KEY, SECRET, serving
 
+from cluster.runs import NAME, ROOT, Ran
 from fixtures.ack.bounds import RUN_LABEL, bounded
 from fixtures.ack.lease import NAME as LEASE
 from fixtures.ack.lease import NAMESPACE
@@ -41,28 +39,16 @@ from fixtures.targets.kind import clusters_folder
 from fixtures.versions import KUBERNETES
 from fixtures.wait import there, wait_for
 
-ROOT = Path(__file__).parents[2]
-NAME = "npu-e2e-test-ack"
-GIVEN = "NPU_E2E_TEST_KUBECONFIG"
 RUN_SECONDS = 3000
 SETTLE_SECONDS = 20.0
 """For the API server to hear of a role that was changed."""
 
 
 @pytest.fixture(scope="module")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def admin(first: Ran) -> Path:
     """An administrator's kubeconfig of a kind cluster with fake NPUs."""
-    if given := os.environ.get(GIVEN):
-        yield Path(given)
-        return
-    words = [sys.executable, "-m", "pytest", "e2e", "--cluster-name", NAME, "--check", "flow-completed"]
-    for keep in ("--keep", "--no-keep"):
-        folder = tmp_path_factory.mktemp("kind")
-        made = [*words, keep, "--results", str(folder)]
-        done = subprocess.run(made, cwd=ROOT, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
-        if keep == "--keep":
-            assert done.returncode == 0, done.stdout + done.stderr
-            yield clusters_folder() / NAME / "kubeconfig"
+    assert first.status == 0, first.shown
+    return clusters_folder() / NAME / "kubeconfig"
 
 
 @dataclass(frozen=True)
@@ -143,7 +129,7 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
         words = ["--target", "ack", "--cluster-id", CLUSTER, "--region", "cn-shanghai", "--allow-list", str(allowed)]
         words += ["--kubeconfig", str(applied.kubeconfig), "--context", "restricted", "--image", applied.image]
         words += ["--ack-endpoint", fake.address, "--ack-protocol", "http", "--results", str(tmp_path / "results")]
-        argv = [sys.executable, "-m", "pytest", "e2e", *words]
+        argv = [sys.executable, "-m", "pytest", "e2e", "--profile", "conformance", *words]
         done = subprocess.run(
             argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
         )
@@ -151,7 +137,8 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
     results = json.loads((tmp_path / "results/results.json").read_text())
     assert results["verdict"]["result"] == "pass"
     outcomes = {check["id"]: check["outcome"] for check in results["checks"]}
-    assert outcomes["flow-completed"] == outcomes["infra-security-group"] == "passed"
+    passed = ("flow-completed", "infra-security-group", "zero-ok", "req-eq-limit")
+    assert {outcomes[check] for check in passed} == {"passed"}
     assert set(outcomes.values()) <= {"passed", "skipped"}
     left = applied.admin.items(path_of("Namespace"), labels=RUN_LABEL)
     assert all(namespace["metadata"].get("deletionTimestamp") for namespace in left)
