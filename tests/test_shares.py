@@ -19,8 +19,11 @@ from fixtures.shares import node_taken, npus_taken
 CAPACITY = {"one": 2, "two": 2}
 
 
-def taken(folder: Path, **wanted: int) -> AbstractContextManager[None]:
-    return npus_taken(folder, wanted, CAPACITY)
+NPU = "aliyun.com/npu"
+
+
+def taken(folder: Path, resource: str = NPU, /, **wanted: int) -> AbstractContextManager[None]:
+    return npus_taken(folder, resource, wanted, CAPACITY)
 
 
 class Asker:
@@ -112,7 +115,7 @@ def test_what_a_killed_process_held_is_free_again(tmp_path: Path) -> None:
 def test_more_than_a_node_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one has 2 NPUs, and 3 are wanted"), taken(tmp_path, one=3):
         pass
-    with pytest.raises(ValueError, match="three has 0"), npus_taken(tmp_path, {"three": 1}, CAPACITY):
+    with pytest.raises(ValueError, match="three has 0"), npus_taken(tmp_path, NPU, {"three": 1}, CAPACITY):
         pass
 
 
@@ -124,3 +127,11 @@ def test_time_in_line_is_noted_as_the_checks(tmp_path: Path) -> None:
     with record.in_line(taken(tmp_path, one=1)):
         assert record.queued["alloc-basic"] >= 0.04
     first.thread.join()
+
+
+def test_the_devices_of_another_resource_are_no_matter(tmp_path: Path) -> None:
+    with taken(tmp_path, one=2), taken(tmp_path, "npu.test/npu", one=2):
+        whole = Asker(node_taken(tmp_path, "one"))
+        assert not whole.has.wait(0.1)
+    assert whole.has.wait(10)
+    whole.end()
