@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from fixtures.apipaths import path_of
 from fixtures.checkfixtures import Share, emptied
@@ -14,7 +15,7 @@ from fixtures.client import Object
 from fixtures.describe import summary
 from fixtures.kubelet import stopped
 from fixtures.namespaces import namespace_of
-from fixtures.ownplugin import OwnPlugin
+from fixtures.ownplugin import OwnPlugin, counts
 from fixtures.podresources import account
 from fixtures.podscheduling import (
     SCHEDULE_SECONDS,
@@ -28,7 +29,7 @@ from fixtures.podscheduling import (
     unschedulable,
     verdict,
 )
-from fixtures.probe import Family, container, created, pod, running, sight
+from fixtures.probe import START_SECONDS, Family, container, created, pod, running, sight
 from fixtures.targets import Cluster
 from fixtures.targets.nodes import npu_nodes
 from fixtures.wait import condition, gone, wait_for, wait_for_all
@@ -331,21 +332,27 @@ def test_a_node_that_is_drained_has_no_npu_in_use(
     verbs=["nodes: delete get list watch", "pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_node_that_joins_again_gives_its_npus(cluster: Cluster, namespace: str, family: Family, worker: str) -> None:
-    """A node that is removed takes no pod, and once it has joined again a pod that waited has all of its NPUs."""
+    """A node that is removed takes no pod; once it has joined again, a pod that waited has an NPU, and all can be had.
+
+    The pod asks for one NPU, as a kubelet that starts may hold those of pods that have ended for a moment longer than
+    the scheduler does (seen in 1.37.2: of a pod that had Succeeded long before, "Requested: 4, Available: 3").
+    """
     client, path = cluster.client, path_of("Node", None, worker)
     count, before = npu_nodes(cluster, family.resource)[worker], client.get(path)["metadata"]
-    every = container(family, cluster.image, count, stays=True)
+    one = container(family, cluster.image, 1, stays=True)
     with stopped(cluster, worker):
         client.delete(path, uid=before["uid"])
         what = f"{worker} to be no member of the cluster"
         wait_for(client, what, path, gone, timeout=SCHEDULE_SECONDS, uid=before["uid"])
         scheduler_heard(cluster, namespace, worker, family.resource, lambda reason: family.resource not in reason)
-        waits = unschedulable(cluster, created(cluster, namespace, pod("waits", every, node=worker)))
+        waits = unschedulable(cluster, created(cluster, namespace, pod("waits", one, node=worker)))
     has = running(cluster, waits)
-    after = client.get(path)["metadata"]
+    assert len(sight(client, has).opened) == 1
+    what = f"{worker} to have its {count} {family.resource} to give again"
+    given = partial(_gives, resource=family.resource, count=count)
+    after = wait_for(client, what, path, given, timeout=START_SECONDS)["metadata"]
     assert after["uid"] != before["uid"]
     assert after.get("labels") == before.get("labels")
-    assert len(sight(client, has).opened) == count
 
 
 @check(
@@ -439,6 +446,10 @@ def _counts(replicas: int, ready: int) -> Callable[[Object | None], bool]:
 
 def _phases(pods: Iterable[Object]) -> Counter[str]:
     return Counter(one["status"].get("phase", "") for one in pods)
+
+
+def _gives(node: Object | None, resource: str, count: int) -> bool:
+    return node is not None and counts(node, resource) == (count, count)
 
 
 def _job_failed(seen: Object | None) -> str | None:
