@@ -13,6 +13,7 @@ from fixtures.checkfixtures import Share, emptied
 from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.describe import summary
+from fixtures.history import stays
 from fixtures.kubelet import stopped
 from fixtures.namespaces import namespace_of
 from fixtures.ownplugin import OwnPlugin, counts
@@ -22,6 +23,7 @@ from fixtures.podscheduling import (
     cordoned,
     deleted,
     evict,
+    is_unschedulable,
     is_waiting,
     now,
     priority_class,
@@ -364,6 +366,7 @@ def test_a_node_that_joins_again_gives_its_npus(cluster: Cluster, namespace: str
     verbs=[
         "nodes: list watch",
         "pods: create delete get list watch",
+        "pods/exec: create get",
         "pods/log: get",
         "priorityclasses.scheduling.k8s.io: create delete",
     ],
@@ -372,21 +375,22 @@ def test_of_pods_that_wait_the_one_of_higher_priority_is_bound_first(
     cluster: Cluster, namespace: str, family: Family, plugin: Callable[..., OwnPlugin]
 ) -> None:
     """Of two pods that wait for an NPU, the one of higher priority gets it, though the other has waited longer."""
-    # a resource of its own: no pod that ends elsewhere makes the scheduler look at these, and then away for longer
+    # An NPU that gets well again, of a resource of its own: a pod that ends makes the scheduler look at those that wait
+    # before there is an NPU, and then away from each for a time of its own (seen: the lower was bound first).
     own = plugin(count=1)
-    own.advertised(1, 1)
+    own.ctl("health", "all", "Unhealthy")
+    own.advertised(1, 0)
     theirs = replace(family, resource=own.resource)
     one = container(theirs, cluster.image, 1, stays=True)
     low = priority_class(cluster, namespace, "low", -20)
     high = priority_class(cluster, namespace, "high", -10)
     with low as below, high as above:
-        slow = one | {"lifecycle": {"preStop": {"sleep": {"seconds": BACKOFF_SECONDS}}}}
-        grace = {"terminationGracePeriodSeconds": 2 * BACKOFF_SECONDS}
-        holder = running(cluster, created(cluster, namespace, pod("holder", slow, node=own.node, **grace)))
         first = pod("low", one, node=own.node, priorityClassName=below)
         second = pod("high", one, node=own.node, priorityClassName=above)
         longer, later = (unschedulable(cluster, created(cluster, namespace, each)) for each in (first, second))
-        deleted(cluster, holder)
+        path = path_of("Pod", namespace, later["metadata"]["name"])
+        stays(cluster.client, "a pod that waits", path, is_unschedulable, seconds=BACKOFF_SECONDS)
+        own.ctl("health", "all", "Healthy")
         runs = running(cluster, later)
         left = now(cluster, longer)
         assert is_waiting(left), f"It was bound though a pod of higher priority waited: {summary(left)}"
