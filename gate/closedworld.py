@@ -44,17 +44,20 @@ def rows_of(catalogue: Catalogue, runs: Sequence[Results], policy: Policy, today
     for results in runs:
         for check in results.checks:
             seen.setdefault(check.id, []).append(Seen(results, check))
-    rows = [_row(entry, seen.get(entry.id, ()), policy) for entry in catalogue.entries.values()]
+    rows = [_row(entry, seen.get(entry.id, ()), policy, runs) for entry in catalogue.entries.values()]
     rows += [_extra(identity, found) for identity, found in seen.items() if identity not in catalogue.entries]
     rows = _within_flaky_budget(rows, policy.flaky)
     waivers = {waiver.check: waiver for waiver in policy.waivers if today <= waiver.expires}
     return tuple(_excused(row, waivers.get(row.id)) for row in rows)
 
 
-def _row(entry: Entry, found: Sequence[Seen], policy: Policy) -> CheckRow:
+def _row(entry: Entry, found: Sequence[Seen], policy: Policy, runs: Sequence[Results]) -> CheckRow:
     in_profile = entry.profile in PROFILES[policy.profile]
     required = entry.id in policy.checks or (in_profile and entry.level == "must")
     status = _status(entry, found, policy.skips)
+    lacking = _lacking(entry, runs, policy.skips) if status == "missing" else ""
+    if lacking:
+        status = "not-applicable"
     if required and status in ("passed", "known-upstream") and len(found) < policy.repeats:
         status = "unproven"
     if status == "missing" and not required and not in_profile:
@@ -71,7 +74,7 @@ def _row(entry: Entry, found: Sequence[Seen], policy: Policy) -> CheckRow:
         status,
         blocks,
         observations=_observations(found),
-        reason=told.reason if told else "",
+        reason=told.reason if told else lacking,
         remedy=told.remedy if told else "",
         evidence=tuple((one.results.folder, kept) for one in found for kept in one.check.evidence),
     )
@@ -132,6 +135,14 @@ def _may_skip(entry: Entry, one: Seen, may_lack: frozenset[str]) -> bool:
         return False
     lacks = set(entry.needs) - has
     return bool(lacks) and lacks <= may_lack
+
+
+def _lacking(entry: Entry, runs: Sequence[Results], may_lack: frozenset[str]) -> str:
+    """What no target of the runs has and the policy lets it lack, so that a run may leave the check out; else empty."""
+    lacks = [set(entry.needs) - results.capabilities for results in runs if results.capabilities is not None]
+    if len(lacks) < len(runs) or not all(lack and lack <= may_lack for lack in lacks):
+        return ""
+    return f"No run has it: the target lacks {', '.join(sorted(set().union(*lacks)))}." if lacks else ""
 
 
 def _within_flaky_budget(rows: list[CheckRow], budget: int) -> list[CheckRow]:

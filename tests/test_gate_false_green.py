@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gateworld import POLICY, catalogue, check, codes, judged, of, results, write
+from gateworld import CLOUD, POLICY, catalogue, check, codes, judged, of, results, write
 
 from fixtures.cli import main
 from gate.gotest import events, log_lines
@@ -166,3 +166,18 @@ def test_no_run_prints_pass_for_a_check_that_did_not(tmp_path: Path) -> None:
     assert lines[-2] == "FAIL"
     told = [json.loads(line) for line in events(decision.results)]
     assert {one.get("Test", "") for one in told if one["Action"] == "pass"} == passed
+
+
+def test_a_check_may_be_left_out_only_where_the_policy_lets_the_target_lack_what_it_needs(tmp_path: Path) -> None:
+    left_out = results()
+    left_out["checks"] = [one for one in left_out["checks"] if one["id"] != CLOUD[0]]
+    decision = judged(tmp_path, left_out)
+    (row,) = [row for row in decision.checks if row.id == CLOUD[0]]
+    assert (decision.exit_code, row.status, row.reason) == (
+        0, "not-applicable", "No run has it: the target lacks cloud.",
+    )  # fmt: skip
+    strict = POLICY.replace('skips = ["cloud"]', "skips = []")
+    assert codes(judged(tmp_path, left_out, text=strict)) == {"check-missing"}
+    for capabilities in (None, ["cloud"]):
+        left_out["capabilities"] = capabilities
+        assert judged(tmp_path, left_out).exit_code == 2, "a target that has it, or does not say, is no reason"
