@@ -20,7 +20,7 @@ from fixtures.describe import summary
 from fixtures.documented import NAME, PULL_SECRET, manifest
 from fixtures.errors import HarnessError
 from fixtures.options import Settings
-from fixtures.pods import ended, never_pulled
+from fixtures.pods import ended, pulled_in_vain
 from fixtures.pulls import had_its_image, pulling_pod, refused, waiting
 from fixtures.registry import Registry, pull_secret
 from fixtures.session import SECRETS
@@ -61,7 +61,7 @@ def test_regsecret_pulls_from_its_registry(
     pod = manifest(registry.image("document"), settings.resource)
     cluster.client.create(path_of("Pod", namespace), pod)
     path = path_of("Pod", namespace, NAME)
-    end = wait_for(cluster.client, f"{NAME} to end", path, ended, timeout=settings.pod_timeout, failed=never_pulled)
+    end = wait_for(cluster.client, f"{NAME} to end", path, ended, timeout=settings.pod_timeout, failed=pulled_in_vain())
     assert end["status"]["phase"] == "Succeeded", summary(end)
     (status,) = end["status"]["containerStatuses"]
     assert status["state"]["terminated"]["reason"] == "Completed"
@@ -271,7 +271,7 @@ def _create(cluster: Cluster, namespace: str, name: str, node: str, image: str, 
 
 def _ended(cluster: Cluster, namespace: str, name: str) -> Object:
     path = path_of("Pod", namespace, name)
-    return wait_for(cluster.client, f"{name} to end", path, ended, timeout=PULL_SECONDS, failed=never_pulled)
+    return wait_for(cluster.client, f"{name} to end", path, ended, timeout=PULL_SECONDS, failed=pulled_in_vain())
 
 
 def _log(cluster: Cluster, namespace: str, name: str) -> str:

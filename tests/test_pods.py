@@ -6,7 +6,7 @@ import pytest
 from apiserver import Object, pod
 
 from fixtures.errors import HarnessError
-from fixtures.pods import ended, ended_too_early, never_pulled, ready, require_started
+from fixtures.pods import ended, ended_too_early, never_pulled, pulled_in_vain, ready, require_started
 
 
 def waiting(reason: str, message: str = "no such image") -> Object:
@@ -36,6 +36,20 @@ def test_an_image_that_was_tried_in_vain_is_named_with_the_runtime_s_words(reaso
 def test_what_may_still_come_is_no_failure(state: Object | None) -> None:
     assert never_pulled(state) is None
     assert ended_too_early(state) is None
+
+
+def test_an_image_is_given_up_after_the_kubelet_s_second_try() -> None:
+    tried, backs_off = waiting("ErrImagePull"), waiting("ImagePullBackOff")
+    for states in (
+        [tried, tried, backs_off, tried, backs_off],
+        [backs_off, waiting("ContainerCreating"), tried, backs_off],
+    ):
+        judged = pulled_in_vain()
+        said = [judged(state) for state in states]
+        assert said[:-1] == [None] * (len(states) - 1)
+        assert said[-1] == "the image of main cannot be pulled: no such image"
+    assert pulled_in_vain()(waiting("InvalidImageName")) == "the image of main cannot be pulled: no such image"
+    assert pulled_in_vain()(None) is None
 
 
 def test_a_pod_that_should_run_has_failed_when_it_has_ended() -> None:
