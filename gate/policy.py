@@ -173,7 +173,8 @@ class Policy:
         checks: further checks that are required, whatever their level.
         repeats: runs in which each required check must have passed.
         coverage: `nodes` when something must have run on every node with NPUs, `devices` on every NPU; else `none`.
-        skips: capabilities that a target may lack: a check that needs one of them may be skipped there.
+        skips: capabilities that a target may lack: a check that needs one of them may be skipped or
+            left out there.
         flaky: how many checks may have passed only at a later try.
         candidate: what the verdict must be about.
         accuracy: None not to compare.
