@@ -1,8 +1,9 @@
-"""What all tests of the harness share: examples of hypothesis have no deadline, as a busy machine is no bug."""
+"""What all tests of the harness share: hypothesis has no deadline, as a busy machine is no bug, and SIGINT is heard."""
 
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -10,3 +11,7 @@ from hypothesis import settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# a job in a shell's background is started with SIGINT ignored, and so would be the programs of the tests that send it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
