@@ -138,7 +138,12 @@ def _may_skip(entry: Entry, one: Seen, may_lack: frozenset[str]) -> bool:
 
 
 def _lacking(entry: Entry, runs: Sequence[Results], may_lack: frozenset[str]) -> str:
-    """What no target of the runs has and the policy lets it lack, so that a run may leave the check out; else empty."""
+    """What no target of the runs has and the policy lets it lack, where a run says that it left the check out; or empty.
+
+    An entry that was lost is no check that was left out.
+    """
+    if not any(entry.id in results.deselected for results in runs):
+        return ""
     lacks = [set(entry.needs) - results.capabilities for results in runs if results.capabilities is not None]
     if len(lacks) < len(runs) or not all(lack and lack <= may_lack for lack in lacks):
         return ""

@@ -171,6 +171,8 @@ def test_no_run_prints_pass_for_a_check_that_did_not(tmp_path: Path) -> None:
 def test_a_check_may_be_left_out_only_where_the_policy_lets_the_target_lack_what_it_needs(tmp_path: Path) -> None:
     left_out = results()
     left_out["checks"] = [one for one in left_out["checks"] if one["id"] != CLOUD[0]]
+    assert codes(judged(tmp_path, left_out)) == {"check-missing"}, "an entry that was lost is not left out"
+    left_out["deselected"] = [CLOUD[0]]
     decision = judged(tmp_path, left_out)
     (row,) = [row for row in decision.checks if row.id == CLOUD[0]]
     assert (decision.exit_code, row.status, row.reason) == (
