@@ -138,7 +138,7 @@ def _may_skip(entry: Entry, one: Seen, may_lack: frozenset[str]) -> bool:
 
 
 def _lacking(entry: Entry, runs: Sequence[Results], may_lack: frozenset[str]) -> str:
-    """What no target of the runs has and the policy lets it lack, where a run says that it left the check out; or empty.
+    """What no target of the runs has and the policy lets it lack, if a run says that it left the check out; or empty.
 
     An entry that was lost is no check that was left out.
     """
