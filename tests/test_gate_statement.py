@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -385,7 +386,7 @@ def test_a_bundle_is_the_same_bytes_each_time_and_tar_unpacks_it(kept: Signed, t
     assert one.read_bytes() == two.read_bytes()
     with tarfile.open(one) as tar:
         names = tar.getnames()
-        tar.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", one, "-C", tmp_path], check=True)
     assert names[0] == STATEMENT
     assert names[1:] == sorted(names[1:])
     assert {"junit.xml", "e2e.log", "results.json"} <= set(names)
