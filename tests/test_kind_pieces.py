@@ -99,6 +99,9 @@ def test_the_kind_configuration_fits_the_machine() -> None:
     assert kubelet["failCgroupV1"] is False
     assert kubelet["cgroupDriver"] == "cgroupfs"
     assert "cgroupDriver" not in yaml.safe_load(plain["kubeadmConfigPatches"][0])
+    control_plane = yaml.safe_load(plain["kubeadmConfigPatches"][1])
+    assert control_plane["etcd"]["local"]["extraArgs"] == [{"name": "unsafe-no-fsync", "value": "true"}]
+    assert len(patched["kubeadmConfigPatches"]) == 1  # kubeadm of 1.35 is configured in a format without extraEnvs
     runtime, scores = (tomllib.loads(patch)["plugins"][CRI] for patch in patched["containerdConfigPatches"])
     assert runtime["containerd"]["runtimes"]["runc"]["options"] == {"SystemdCgroup": False}
     assert scores == {"restrict_oom_score_adj": True}

@@ -21,7 +21,7 @@ from fixtures.kubelet import commands, containers_left, has_ended, killed, sandb
 from fixtures.process import ProgramError
 from fixtures.record import Record
 from fixtures.targets import Cluster
-from fixtures.targets.nodes import gentle, kept_node
+from fixtures.targets.nodes import gentle, kept_nodes
 from fixtures.wait import WaitTimeout
 
 NODE = "/api/v1/nodes/n1"
@@ -163,14 +163,17 @@ def test_the_same_node_is_kept_while_it_has_nothing_to_give(cluster: Cluster, se
     npu = "aliyun.com/npu"
     nodes = [_node("1", name=name, **{npu: count}) for name, count in (("n1", "4"), ("n2", "4"), ("n3", "0"))]
     server.on("GET /api/v1/nodes", listed("1", _node("1", name="n9"), *nodes, kind="Node"))
-    assert kept_node(cluster, npu) == "n3"
+    assert kept_nodes(cluster, npu) == ["n3"]
     assert gentle(cluster, npu) == {"n1": 4, "n2": 4}
-    assert kept_node(cluster, "npu.test/none") is None
+    assert kept_nodes(cluster, "npu.test/none") == []
+    server.on("GET /api/v1/nodes", listed("1", *nodes, _node("1", name="n4", **{npu: "4"}), kind="Node"))
+    assert kept_nodes(cluster, npu) == ["n3", "n4"]
+    assert gentle(cluster, npu) == {"n1": 4, "n2": 4}
 
 
 def test_the_only_node_is_shared_and_kept(cluster: Cluster, server: ApiServer) -> None:
     server.on("GET /api/v1/nodes", listed("1", _node("1", **{"aliyun.com/npu": "4"}), kind="Node"))
-    assert kept_node(cluster, "aliyun.com/npu") == "n1"
+    assert kept_nodes(cluster, "aliyun.com/npu") == ["n1"]
     assert gentle(cluster, "aliyun.com/npu") == {"n1": 4}
 
 

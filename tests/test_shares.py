@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.record import Record
-from fixtures.shares import node_taken, npus_taken
+from fixtures.shares import node_taken, npus_taken, one_node_taken
 
 CAPACITY = {"one": 2, "two": 2}
 
@@ -29,7 +29,7 @@ def taken(folder: Path, resource: str = NPU, /, **wanted: int) -> AbstractContex
 class Asker:
     """Takes in a thread of its own; `has` is set once it has what it wants."""
 
-    def __init__(self, share: AbstractContextManager[None]) -> None:
+    def __init__(self, share: AbstractContextManager[object]) -> None:
         self.has, self.enough = threading.Event(), threading.Event()
 
         def ask() -> None:
@@ -135,3 +135,27 @@ def test_the_devices_of_another_resource_are_no_matter(tmp_path: Path) -> None:
         assert not whole.has.wait(0.1)
     assert whole.has.wait(10)
     whole.end()
+
+
+def test_the_first_node_that_is_free_is_taken_whole(tmp_path: Path) -> None:
+    nodes = ["one", "two"]
+    with one_node_taken(tmp_path, nodes) as first, one_node_taken(tmp_path, nodes) as second:
+        assert [first, second] == nodes
+        third = Asker(one_node_taken(tmp_path, nodes))
+        assert not third.has.wait(0.3)
+    assert third.has.wait(30)
+    third.end()
+    with taken(tmp_path, one=1), one_node_taken(tmp_path, nodes) as left:
+        assert left == "two"
+
+
+def test_nobody_gets_before_those_who_wait_for_a_whole_node(tmp_path: Path) -> None:
+    with taken(tmp_path, one=1):
+        waits = Asker(node_taken(tmp_path, "one"))
+        while not (tmp_path / "one" / "queue").exists():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        with one_node_taken(tmp_path, ["one", "two"]) as other:
+            assert other == "two"
+    assert waits.has.wait(30)
+    waits.end()

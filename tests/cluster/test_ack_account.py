@@ -114,6 +114,16 @@ def applied(admin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
         )
 
 
+@pytest.mark.usefixtures("applied")  # its namespace
+@pytest.mark.parametrize("name", ["ack-rbac.yaml", "ack-cronjob.yaml"])
+def test_a_manifest_is_taken_as_it_is(admin: Path, name: str) -> None:
+    program = tools.kubectl(KUBERNETES, Steps(sys.stderr))
+    words = ("apply", "--dry-run=server", "--validate=strict", "--filename", ROOT / "deploy" / name)
+    done = subprocess.run([program, "--kubeconfig", admin, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+
+
 def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path) -> None:
     authority = base64.b64decode(chosen(applied.kubeconfig).cluster["certificate-authority-data"])
     digest = hashlib.sha256(authority.strip()).hexdigest()
