@@ -24,3 +24,9 @@ def test_a_node_that_ended_for_another_reason_shows_its_last_lines() -> None:
 
 def test_without_a_node_that_ended_kind_has_the_word() -> None:
     assert node_failure({}, KIND, instances="128") is KIND
+
+
+def test_a_node_whose_kubelet_has_no_inotify_instance_left_is_not_ready() -> None:
+    log = 'E1127 01:22:02.049277 "Failed to watch CA file" err="error creating fsnotify watcher: too many open files"\n'
+    said = node_failure({"npu-worker2": log}, KIND, instances="128", how="is not ready")
+    assert "npu-worker2 is not ready, as no inotify instance was left" in said.cause
