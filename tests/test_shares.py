@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.record import Record
-from fixtures.shares import node_taken, npus_taken, one_node_taken
+from fixtures.shares import node_taken, npus_of_one_taken, npus_taken, one_node_taken
 
 CAPACITY = {"one": 2, "two": 2}
 
@@ -159,3 +159,22 @@ def test_nobody_gets_before_those_who_wait_for_a_whole_node(tmp_path: Path) -> N
             assert other == "two"
     assert waits.has.wait(30)
     waits.end()
+
+
+def test_npus_are_had_of_the_first_node_that_has_them_free(tmp_path: Path) -> None:
+    def one_of(count: int | None) -> AbstractContextManager[str]:
+        return npus_of_one_taken(tmp_path, NPU, count, CAPACITY)
+
+    with one_of(1) as first, one_of(2) as second, one_of(1) as third:
+        assert [first, second, third] == ["one", "two", "one"]
+        all_of_one = Asker(one_of(None))
+        assert not all_of_one.has.wait(0.3)
+    assert all_of_one.has.wait(30)
+    with one_of(None) as other:
+        assert other == "two"
+    all_of_one.end()
+
+
+def test_what_was_not_enough_is_given_back_at_once(tmp_path: Path) -> None:
+    with taken(tmp_path, one=1), npus_of_one_taken(tmp_path, NPU, 2, CAPACITY) as node, taken(tmp_path, one=1):
+        assert node == "two"
