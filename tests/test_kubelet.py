@@ -163,8 +163,8 @@ def test_the_same_node_is_kept_while_it_has_nothing_to_give(cluster: Cluster, se
     npu = "aliyun.com/npu"
     nodes = [_node("1", name=name, **{npu: count}) for name, count in (("n1", "4"), ("n2", "4"), ("n3", "0"))]
     server.on("GET /api/v1/nodes", listed("1", _node("1", name="n9"), *nodes, kind="Node"))
-    assert kept_nodes(cluster, npu) == ["n2", "n3"]
-    assert gentle(cluster, npu) == {"n1": 4}
+    assert kept_nodes(cluster, npu) == ["n3"]
+    assert gentle(cluster, npu) == {"n1": 4, "n2": 4}
     assert kept_nodes(cluster, "npu.test/none") == []
     server.on("GET /api/v1/nodes", listed("1", *nodes, _node("1", name="n4", **{npu: "4"}), kind="Node"))
     assert kept_nodes(cluster, npu) == ["n3", "n4"]

@@ -147,7 +147,14 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
     results = json.loads((tmp_path / "results/results.json").read_text())
     assert results["verdict"]["result"] == "pass"
     outcomes = {check["id"]: check["outcome"] for check in results["checks"]}
-    passed = ("flow-completed", "infra-security-group", "zero-ok", "req-eq-limit")
+    passed = (
+        "flow-completed",
+        "infra-security-group",
+        "zero-ok",
+        "req-eq-limit",
+        "access-none-opened",
+        "access-no-mknod",
+    )
     assert {outcomes[check] for check in passed} == {"passed"}
     assert set(outcomes.values()) <= {"passed", "skipped"}
     left = applied.admin.items(path_of("Namespace"), labels=RUN_LABEL)
