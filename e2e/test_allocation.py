@@ -35,7 +35,16 @@ echo end
     profile="conformance",
     needs=["podresources"],
     source="k8s 1.37.2 test/e2e_node/device_plugin_test.go:228",
-    defects=["all-devices", "garbage", "no-node", "no-variable"],
+    defects=[
+        "all-devices",
+        "allocates-never",
+        "device-held-twice",
+        "garbage",
+        "no-node",
+        "no-variable",
+        "npus-ignored",
+        "podresources-empty",
+    ],
     verbs=["pods: create delete get list watch", "pods/log: get"],
 )
 def test_a_container_gets_the_one_npu_that_it_asks_for(

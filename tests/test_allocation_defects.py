@@ -20,8 +20,10 @@ def test_only_a_pod_that_its_kubelet_refused_passes() -> None:
     asked = Asked("GET", PODS)
     refused = {"kind": "Pod", "status": {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no"}}
     assert admitted(asked, refused) == {"kind": "Pod", "status": {"phase": "Succeeded"}}
+    listed = {"kind": "PodList", "items": [refused]}
+    assert admitted(asked, listed)["items"] == [{"kind": "Pod", "status": {"phase": "Succeeded"}}]
     for other in ({"kind": "Pod", "status": {"phase": "Failed"}}, {"kind": "Node", "status": {}}, {"kind": "Status"}):
-        assert admitted(asked, other) is other
+        assert admitted(asked, other) == other
 
 
 def test_the_second_log_tells_of_another_device() -> None:
