@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from fixtures.apipaths import path_of
 from fixtures.checks import check
 from fixtures.describe import summary
 from fixtures.documented import DocumentedFlow, released
 from fixtures.options import Settings
+from fixtures.shares import node_shared
 from fixtures.targets import Cluster
 
 Measure = Callable[[str, float, str], None]
@@ -74,11 +76,12 @@ def test_container_opened_the_npu_that_the_kubelet_gave(flow: DocumentedFlow, se
     defects=["devices-kept-after-the-end"],
     verbs=["pods: create get list watch", "pods/log: get", "secrets: create get", "pods/exec: create get"],
 )
-def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster) -> None:
+def test_npu_is_released(flow: DocumentedFlow, cluster: Cluster, locks: Path) -> None:
     """After the pod's end the kubelet counts no device as its any more."""
-    deadline = time.monotonic() + RELEASE_SECONDS
-    while (held := released(cluster, flow)) and time.monotonic() < deadline:
-        continue  # each question takes the kubelet's own time to answer
+    with cluster.client.record.in_line(node_shared(locks, flow.node)):  # its kubelet has to answer
+        deadline = time.monotonic() + RELEASE_SECONDS
+        while (held := released(cluster, flow)) and time.monotonic() < deadline:
+            continue  # each question takes the kubelet's own time to answer
     assert not held, held
 
 
