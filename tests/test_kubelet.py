@@ -17,7 +17,7 @@ from fixtures.defects.defect import Asked
 from fixtures.defects.restart import held_without_npus, judged_again, never_lost, with_topology, without_force
 from fixtures.errors import HarnessError
 from fixtures.kubectl import Kubectl
-from fixtures.kubelet import commands, containers_left, has_ended, killed, sandboxes_removed, stopped
+from fixtures.kubelet import commands, container_id, containers_left, has_ended, killed, sandboxes_removed, stopped
 from fixtures.process import ProgramError
 from fixtures.record import Record
 from fixtures.targets import Cluster
@@ -227,3 +227,8 @@ def test_only_its_own_command_is_another_one_on_a_node() -> None:
         assert instead is not None
         assert instead(usual)[:2] == ["sh", "-c"]
         assert instead(["systemctl", "status", "kubelet"]) == ["systemctl", "status", "kubelet"]
+
+
+def test_a_status_that_names_no_container_has_no_id() -> None:
+    assert container_id({"status": {"phase": "Running"}}) == ""
+    assert container_id({"status": {"containerStatuses": [{"containerID": "containerd://ab"}]}}) == "ab"
