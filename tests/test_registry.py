@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.engine.registry import configuration
+from fixtures.engine.container import Engine
+from fixtures.engine.registry import configuration, kind_workers
 from fixtures.registry import REPOSITORY, Registry, answers_in, pull_secret
 
 LOG = f"""\
@@ -27,6 +28,15 @@ def test_answers_are_those_to_who_asks_for_the_image_under_this_tag() -> None:
     assert answers_in(LOG, "a") == [401, 200]
     assert answers_in(LOG, "ab") == [401]
     assert answers_in(LOG, "b") == []
+
+
+def test_workers_are_known_by_their_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled = {
+        "io.x-k8s.kind.cluster=a": ["a-control-plane", "a-worker2", "a-worker"],
+        "io.x-k8s.kind.role=worker": ["a-worker", "a-worker2", "b-worker"],
+    }
+    monkeypatch.setattr(Engine, "containers", lambda _, label: dict.fromkeys(labelled[label], "running"))
+    assert kind_workers(object.__new__(Engine), "a") == ["a-worker", "a-worker2"]
 
 
 @pytest.fixture
