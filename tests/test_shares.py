@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -152,13 +153,22 @@ def test_the_first_node_that_is_free_is_taken_whole(tmp_path: Path) -> None:
 def test_nobody_gets_before_those_who_wait_for_a_whole_node(tmp_path: Path) -> None:
     with taken(tmp_path, one=1):
         waits = Asker(node_taken(tmp_path, "one"))
-        while not (tmp_path / "one" / "queue").exists():
-            time.sleep(0.01)
-        time.sleep(0.1)
-        with one_node_taken(tmp_path, ["one", "two"]) as other:
+        deadline = time.monotonic() + 30
+        while _is_free(tmp_path / "one" / "queue"):
+            assert time.monotonic() < deadline
+        with npus_of_one_taken(tmp_path, NPU, 1, CAPACITY) as other:  # "one" has an NPU left
             assert other == "two"
     assert waits.has.wait(30)
     waits.end()
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_npus_are_had_of_the_first_node_that_has_them_free(tmp_path: Path) -> None:
