@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fixtures.access import NULL, Seer, control, guesses, looking, seer
-from fixtures.apipaths import path_of
 from fixtures.checkfixtures import Share
 from fixtures.checks import check
 from fixtures.client import Object
 from fixtures.errors import HarnessError
+from fixtures.podscheduling import deleted
 from fixtures.probe import Family, created, pod
 from fixtures.targets import Cluster
-from fixtures.wait import gone, wait_for
 
-GONE_SECONDS = 60.0
-"""From the deletion of a pod with a second of grace until it is gone."""
 BESIDE = "beside"
 """Name of a container that asks for nothing, in a pod with one that asks."""
 
@@ -122,9 +119,7 @@ def test_a_pod_reaches_its_own_npu_and_no_other(
     second = asking("second", first)
     _has_own(first, second)
     _reaches_its_own(second)
-    path, uid = path_of("Pod", namespace, "first"), first.pod["metadata"]["uid"]
-    cluster.client.delete(path, uid=uid)
-    wait_for(cluster.client, "first to be gone", path, gone, timeout=GONE_SECONDS, uid=uid)
+    deleted(cluster, first.pod)
     third = asking("third", second)  # has what the first had: neither of both NPUs is the one that is open to all
     _has_own(second, third)
     _reaches_its_own(third)
