@@ -120,6 +120,7 @@ class ApiServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ApiServer
+    disable_nagle_algorithm = True
 
     def answer(self) -> None:
         parts = urlsplit(self.path)

@@ -126,13 +126,19 @@ class Kubelet(RegistrationServicer):
     def stop(self) -> None:
         self._open.close()
 
-    def restart(self, *, wipe: bool = True) -> None:
-        """End, and come back; by default as kubelets do it, with all sockets of plugins removed."""
+    def restart(self, *, wipe: bool = True) -> int:
+        """End, and come back; by default as kubelets do it, with all sockets of plugins removed.
+
+        Returns:
+            The number of lists that it had been told before it came back.
+        """
         self.stop()
+        told = len(self.lists)
         if wipe:
             for path in self.folder.glob("*.sock"):
                 path.unlink(missing_ok=True)  # the plugin may be removing its own just now
         self.start()
+        return told
 
     def until(self, true: Callable[[], object]) -> None:
         """Wait until something that it was told makes this true."""
@@ -141,6 +147,10 @@ class Kubelet(RegistrationServicer):
     def until_listed(self, **health: str) -> None:
         """Wait until the last list is this one."""
         self.until(lambda: self.lists and self.lists[-1] == health)
+
+    def until_more_lists(self, told: int) -> None:
+        """Wait until it has been told more lists than these."""
+        self.until(lambda: len(self.lists) > told)
 
     def _read(self, stream: Any) -> None:
         try:
