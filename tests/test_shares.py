@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.record import Record
-from fixtures.shares import node_taken, npus_of_one_taken, npus_taken, one_node_taken
+from fixtures.shares import node_taken, npus_of_one_taken, npus_taken, one_node_taken, one_of_each_taken
 
 CAPACITY = {"one": 2, "two": 2}
 
@@ -45,6 +45,13 @@ class Asker:
         self.enough.set()
         self.thread.join(30)
         assert not self.thread.is_alive()
+
+
+def waits(share: AbstractContextManager[object]) -> bool:
+    """Whether it cannot be had now; it is given back as soon as it can."""
+    asker = Asker(share)
+    asker.enough.set()
+    return not asker.has.wait(0.2)
 
 
 def test_a_node_gives_no_more_npus_than_it_has(tmp_path: Path) -> None:
@@ -87,6 +94,53 @@ def test_a_whole_node_waits_for_its_npus_and_they_for_it(tmp_path: Path) -> None
 
 def test_takers_of_several_nodes_do_not_block_one_another_for_ever(tmp_path: Path) -> None:
     askers = [Asker(taken(tmp_path, **wanted)) for wanted in ({"one": 2, "two": 1}, {"two": 2, "one": 1}) * 5]
+    for asker in askers:
+        asker.enough.set()
+    for asker in askers:
+        asker.end()
+        assert asker.has.is_set()
+
+
+def test_one_of_each_waits_for_a_node_that_is_away_and_has_it_when_it_is_back(tmp_path: Path) -> None:
+    there = {"one": 2}
+    has: list[list[str]] = []
+
+    def ask() -> None:
+        with one_of_each_taken(tmp_path, NPU, lambda: dict(there)) as nodes:
+            has.append(nodes)
+            assert waits(node_taken(tmp_path, "two"))
+
+    asker = threading.Thread(target=ask, daemon=True)
+    with node_taken(tmp_path, "two"):  # and it was removed meanwhile
+        asker.start()
+        asker.join(0.3)
+        assert not has
+        there["two"] = 2
+    asker.join(30)
+    assert has == [["one", "two"]]
+
+
+def test_one_of_each_has_a_node_that_joins_while_it_waits(tmp_path: Path) -> None:
+    answers = iter([{"one": 2}, {"one": 2, "new": 1}])
+    with one_of_each_taken(tmp_path, NPU, lambda: next(answers, {"one": 2, "new": 1})) as nodes:
+        assert nodes == ["new", "one"]
+        for node in nodes:
+            assert waits(node_taken(tmp_path, node))
+
+
+def test_nobody_waits_in_a_circle(tmp_path: Path) -> None:
+    def takers() -> list[AbstractContextManager[object]]:
+        each = one_of_each_taken(tmp_path, NPU, lambda: CAPACITY)
+        return [
+            each,
+            taken(tmp_path, one=2),
+            node_taken(tmp_path, "one"),
+            taken(tmp_path, two=2),
+            taken(tmp_path, one=1, two=1),
+            node_taken(tmp_path, "two"),
+        ]
+
+    askers = [Asker(taker) for _ in range(5) for taker in takers()]
     for asker in askers:
         asker.enough.set()
     for asker in askers:
