@@ -7,17 +7,15 @@ a new, empty one, so that everything is fetched and built.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from bench.runs import ROOT, Run, environment, finished_run
 from fixtures.apipaths import path_of
 from fixtures.client import connect
 from fixtures.documented import NAME, manifest
@@ -31,36 +29,37 @@ from fixtures.targets.kind import clusters_folder
 from fixtures.targets.npus import NAMESPACE, PLUGIN
 from fixtures.versions import KUBERNETES
 
-ROOT = Path(__file__).parents[1]
 CLUSTER = "npu-e2e-bench"
 FLOW = "run test-npu-pod"
 """The step of a run in which the flow is."""
 
 
-@dataclass(frozen=True)
-class Timed:
-    """A run: seconds by the wall clock, and seconds by step."""
-
-    wall: float
-    steps: dict[str, float]
-
-
-def timed_run(*options: str, cache: Path | None = None) -> Timed:
-    """Run the documented flow in a process of its own.
+def timed_run(*options: str, cache: Path | None = None) -> Run:
+    """Run the documented flow on the cluster of the bench.
 
     Raises:
         SystemExit: it did not pass; what it printed is shown.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        argv = [sys.executable, "-m", "pytest", "e2e", "--cluster-name", CLUSTER, "--results", folder, *options]
-        env = {**os.environ, **({"NPU_E2E_CACHE": str(cache)} if cache else {})}
-        began = time.monotonic()
-        done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-        wall = time.monotonic() - began
-        if done.returncode:
-            raise SystemExit(f"The run did not pass, so there is nothing to measure:\n{done.stdout}{done.stderr}")
-        results = json.loads((Path(folder) / "results.json").read_text())
-    return Timed(wall, {step["name"]: step["seconds"] for step in results["steps"]})
+    run = finished_run("--cluster-name", CLUSTER, *options, cache=cache)
+    if not run.passed:
+        raise SystemExit(f"The run did not pass, so there is nothing to measure:\n{run.printed}")
+    return run
+
+
+def cold_run() -> Run:
+    """Run the flow with a new, empty cache; engine and cache are gone afterwards.
+
+    Raises:
+        SystemExit: it did not pass.
+    """
+    with tempfile.TemporaryDirectory(prefix="npu-e2e-cold-") as folder:
+        cache = Path(folder)
+        try:
+            return timed_run("--no-keep", cache=cache)
+        finally:
+            subprocess.run(
+                [sys.executable, "-m", "fixtures.cli", "clean"], cwd=ROOT, env=environment(cache), check=True
+            )
 
 
 def plain_kubectl(rounds: int) -> float:
@@ -92,8 +91,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[tuple[str, str, str]] = []
     if options.cold:
-        with tempfile.TemporaryDirectory() as folder:
-            cold = timed_run("--no-keep", cache=Path(folder))
+        cold = cold_run()
         total = sum(cold.steps.values())
         rows.append(
             (

@@ -7,14 +7,10 @@ that in line for what another check held), once to the serial run.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from bench.runs import finished_run
 
 
 @dataclass(frozen=True)
@@ -35,19 +31,14 @@ class Timed:
 
 
 def timed(*options: str) -> Timed:
-    """Run the profile in a process of its own.
+    """Run the profile on a kept cluster; what kept it from passing is shown.
 
     Raises:
-        SystemExit: it ended without results; what it printed is shown.
+        SystemExit: it ended without results.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        argv = [sys.executable, "-m", "pytest", "e2e", "--profile", "conformance", "--keep", "--results", folder]
-        done = subprocess.run([*argv, *options], cwd=ROOT, capture_output=True, text=True, check=False)
-        try:
-            results = json.loads((Path(folder) / "results.json").read_text())
-        except (OSError, ValueError):
-            raise SystemExit(f"The run left no results:\n{done.stdout}{done.stderr}") from None
-    if results["verdict"]["result"] != "pass":
+    run = finished_run("--profile", "conformance", "--keep", *options)
+    results = run.results
+    if not run.passed:
         print("\n".join(results["verdict"]["reasons"]), file=sys.stderr)
     spent = results["time"]
     outcomes = {check["id"]: check["outcome"] for check in results["checks"]}
