@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apiserver import Certificates
+from openapi.account import managed_account
+from openapi.server import FakeOpenApi, TrustedTokens, serving
 
 from fixtures.ack.access import credential
+from fixtures.ack.openapi import OpenApi
+from fixtures.ack.sdk import Sender
 from fixtures.errors import HarnessError
+from fixtures.record import Record
 
 pytest_plugins = ["openapi.fixtures"]
 pytestmark = pytest.mark.usefixtures("alone")
@@ -78,6 +86,71 @@ def test_an_oidc_token_that_is_not_there_is_named(tmp_path: Path) -> None:
     }
     with pytest.raises(HarnessError, match=f"oidc: there is no {tmp_path / 'token'}"):
         credential(environ, tmp_path)
+
+
+ROLE = TrustedTokens(
+    "acs:ram::1:role/npu-conformance", "acs:ram::1:oidc-provider/p", "system:serviceaccount:npu-conformance:nightly"
+)
+
+
+@pytest.fixture
+def bearer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeOpenApi, dict[str, str]]]:
+    """A fake over TLS that ROLE is of, and the environment of whoever has a token for it in the file `token`."""
+    certificates = Certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", certificates.file("ca.crt"))
+    with serving(managed_account(), tls=certificates.server_side()) as fake:
+        fake.trusted = ROLE
+        yield (
+            fake,
+            {
+                "ALIBABA_CLOUD_ROLE_ARN": ROLE.role,
+                "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": ROLE.provider,
+                "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(tmp_path / "token"),
+                "ALIBABA_CLOUD_STS_ENDPOINT": fake.address,
+            },
+        )
+
+
+def _token(file: Path, **claims: object) -> None:
+    parts = {"alg": "RS256"}, {"aud": [ROLE.audience], "sub": ROLE.subject, **claims}
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    file.write_text(".".join([*encoded, "c2lnbmF0dXJl"]))
+
+
+def test_a_token_is_exchanged_for_a_key_that_the_cloud_lets_in(
+    bearer: tuple[FakeOpenApi, dict[str, str]], tmp_path: Path
+) -> None:
+    fake, environ = bearer
+    _token(tmp_path / "token")
+    found = credential(environ, tmp_path)
+    key = found.client.get_credential()
+    assert (found.step, key.access_key_id[:4]) == ("oidc", "STS.")
+    assert key.security_token not in repr(found)
+    sender = Sender("cn-shanghai", found.client, {"": fake.address}, "https")
+    assert OpenApi("cn-shanghai", sender, Record()).call("GetCallerIdentity")
+    assert [(one.action, one.status) for one in fake.asked] == [("AssumeRoleWithOIDC", 200), ("GetCallerIdentity", 200)]
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [({"sub": "system:serviceaccount:default:default"}, "NoPermission"), ({"aud": ["another"]}, "AudienceNotMatch")],
+)
+def test_a_token_that_the_role_does_not_trust_is_refused_with_sts_s_word(
+    bearer: tuple[FakeOpenApi, dict[str, str]], tmp_path: Path, claims: dict[str, object], code: str
+) -> None:
+    _token(tmp_path / "token", **claims)
+    with pytest.raises(HarnessError, match=f"oidc: error refreshing credentials.*{code}") as caught:
+        credential(bearer[1], tmp_path)
+    assert (tmp_path / "token").read_text() not in caught.value.cause
+
+
+def test_an_sts_that_is_not_there_is_named_without_the_token(
+    bearer: tuple[FakeOpenApi, dict[str, str]], tmp_path: Path
+) -> None:
+    _token(tmp_path / "token")
+    with pytest.raises(HarnessError, match=r"oidc: .*127\.0\.0\.1") as caught:
+        credential({**bearer[1], "ALIBABA_CLOUD_STS_ENDPOINT": "127.0.0.1:1"}, tmp_path)
+    assert (tmp_path / "token").read_text()[:40] not in caught.value.cause
 
 
 @pytest.mark.parametrize("place", ["cli profile", "file"])

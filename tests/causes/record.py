@@ -1,10 +1,10 @@
 """`python -m tests.causes.record --kubeconfig FILE`: provoke causes of failures on a kind cluster, and keep objects.
 
 Each is provoked in a namespace of its own, which is removed afterwards; nodes are only looked at, unless --disturb says
-that the kind cluster is nobody else's: then every NPU is taken, made unhealthy, its plugin taken away, and a registry
-with a password started. What the harness records of a failed check is written to tests/causes/CODE.json, with the cause
-that must be told from it. Any other cause is recorded by `--namespace NAME --code CODE WORD...` from whatever provokes
-it.
+that the kind cluster is nobody else's: then every NPU is taken, made unhealthy, its plugin taken away, a kubelet
+stopped, a registry with a password started. What the harness records of a failed check is written to
+tests/causes/CODE.json, with the cause that must be told from it. Any other cause is recorded by `--namespace NAME
+--code CODE WORD...` from whatever provokes it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,20 @@ from fixtures.apipaths import path_of
 from fixtures.causeobjects import is_plugin, objects_text
 from fixtures.client import Client, Object, connect
 from fixtures.engine import private
-from fixtures.engine.container import found_engine
+from fixtures.engine.container import Engine, found_engine
 from fixtures.engine.npuimage import fake_npu_image
 from fixtures.engine.registry import started_registry
 from fixtures.kubectl import Kubectl
+from fixtures.kubelet import stopped
 from fixtures.namespaces import namespace_of
 from fixtures.pods import ended
 from fixtures.record import Record
 from fixtures.registry import pull_secret
 from fixtures.steps import Steps
 from fixtures.targets import Cluster
+from fixtures.targets.kind import on_kind_node
 from fixtures.targets.npus import NAMESPACE, PLUGIN, WORKERS
-from fixtures.wait import Objects, phase, wait_for, wait_for_all
+from fixtures.wait import Objects, condition, phase, wait_for, wait_for_all
 from gate.causes import SILENT_SECONDS, explain
 from gate.recorded import recorded_from
 
@@ -156,11 +159,11 @@ def record(cluster: Cluster, provoked: Provoked, image: str) -> dict[str, Any]:
             wait_for(cluster.client, f"{provoked.code} to show", path, provoked.shows, timeout=SECONDS)
             if provoked.shows is silent:
                 time.sleep(SILENT_SECONDS + 5)  # there is nothing to wait for: that is what it is
-        objects = json.loads(objects_text(cluster.client, namespace, resource))
-    return {"code": provoked.code, "words": list(provoked.words), "said": said, "objects": without_addresses(objects)}
+        objects = objects_text(cluster.client, namespace, resource)
+    return found(provoked.code, provoked.words, objects, said)
 
 
-def filled(cluster: Cluster, image: str) -> dict[str, Any]:
+def npus_in_use(cluster: Cluster, image: str, _: Engine) -> dict[str, Any]:
     """What is recorded of a pod that asks for one NPU when others have them all."""
 
     def pod(name: str, npus: int, node: dict[str, str]) -> dict[str, Any]:
@@ -183,13 +186,24 @@ def filled(cluster: Cluster, image: str) -> dict[str, Any]:
         cluster.client.create(path_of("Pod", namespace), pod("provoked", 1, {}))
         path = path_of("Pod", namespace, "provoked")
         wait_for(cluster.client, "npus-in-use to show", path, unschedulable, timeout=SECONDS)
-        objects = json.loads(objects_text(cluster.client, namespace, NPU))
-    words = ["NPUs are in use", "holder-"]
-    return {"code": "npus-in-use", "words": words, "said": "", "objects": without_addresses(objects)}
+        objects = objects_text(cluster.client, namespace, NPU)
+    return found("npus-in-use", ["NPUs are in use", "holder-"], objects)
 
 
 @contextmanager
-def unhealthy(client: Client) -> Iterator[None]:
+def npus_gone(client: Client, away: Callable[[], None], back: Callable[[], None]) -> Iterator[None]:
+    """What `away` does to the cluster while the block lasts: no node has an NPU to give."""
+    away()
+    try:
+        what = "no NPU to be allocatable"
+        wait_for_all(client, what, path_of("Node"), lambda nodes: not given(nodes), timeout=SECONDS)
+        yield
+    finally:
+        back()
+        wait_for_all(client, "the NPUs to be back", path_of("Node"), given, timeout=SECONDS)
+
+
+def unhealthy(client: Client) -> AbstractContextManager[None]:
     """Every NPU is reported unhealthy while the block lasts."""
     plugins = client.items(path_of("Pod", NAMESPACE), labels=f"app.kubernetes.io/name={PLUGIN}")
 
@@ -197,19 +211,10 @@ def unhealthy(client: Client) -> Iterator[None]:
         for plugin in plugins:
             podexec.output(client, NAMESPACE, plugin["metadata"]["name"], ["npuctl", "health", "all", word])
 
-    report("Unhealthy")
-    try:
-        wait_for_all(
-            client, "no NPU to be allocatable", path_of("Node"), lambda nodes: not given(nodes), timeout=SECONDS
-        )
-        yield
-    finally:
-        report("Healthy")
-        wait_for_all(client, "the NPUs to be back", path_of("Node"), given, timeout=SECONDS)
+    return npus_gone(client, partial(report, "Unhealthy"), partial(report, "Healthy"))
 
 
-@contextmanager
-def without_plugin(client: Client) -> Iterator[None]:
+def without_plugin(client: Client) -> AbstractContextManager[None]:
     """No node has a device plugin while the block lasts."""
     path = path_of("DaemonSet", NAMESPACE, PLUGIN)
     chosen = client.get(path)["spec"]["template"]["spec"].get("nodeSelector") or {}
@@ -218,15 +223,7 @@ def without_plugin(client: Client) -> Iterator[None]:
     def select(selector: dict[str, str | None]) -> None:
         client.patch(path, {"spec": {"template": {"spec": {"nodeSelector": selector}}}})
 
-    select({**nowhere})
-    try:
-        wait_for_all(
-            client, "no NPU to be allocatable", path_of("Node"), lambda nodes: not given(nodes), timeout=SECONDS
-        )
-        yield
-    finally:
-        select({**chosen, **dict.fromkeys(nowhere)})
-        wait_for_all(client, "the NPUs to be back", path_of("Node"), given, timeout=SECONDS)
+    return npus_gone(client, lambda: select({**nowhere}), lambda: select({**chosen, **dict.fromkeys(nowhere)}))
 
 
 def given(nodes: Objects) -> bool:
@@ -234,17 +231,21 @@ def given(nodes: Objects) -> bool:
     return any(node["status"]["allocatable"].get(NPU, "0") != "0" for node in nodes.values())
 
 
-def disturbed(cluster: Cluster, image: str) -> Iterator[dict[str, Any]]:
-    """What is recorded when the cluster is what is wrong."""
-    waits = asks(1), unschedulable
+WAITS = asks(1), unschedulable
+
+
+def unhealthy_device(cluster: Cluster, image: str, _: Engine) -> dict[str, Any]:
     with unhealthy(cluster.client):
-        yield record(cluster, Provoked("unhealthy-device", ("NPUs are unhealthy: 4 of 4 on",), *waits), image)
+        return record(cluster, Provoked("unhealthy-device", ("NPUs are unhealthy: 4 of 4 on",), *WAITS), image)
+
+
+def plugin_not_registered(cluster: Cluster, image: str, _: Engine) -> dict[str, Any]:
     with without_plugin(cluster.client):
-        yield record(cluster, Provoked("plugin-not-registered", ("is 0 of 4 there",), *waits), image)
-    engine, steps = found_engine() or private.running_engine(), Steps(sys.stderr)
-    if engine is None:
-        raise SystemExit("No engine runs here, so the registry cannot be had.")
-    nodes = [str(node["metadata"]["name"]) for node in cluster.client.items(path_of("Node"), labels=WORKERS)]
+        return record(cluster, Provoked("plugin-not-registered", ("is 0 of 4 there",), *WAITS), image)
+
+
+def pull_secret_wrong(cluster: Cluster, image: str, engine: Engine) -> dict[str, Any]:
+    nodes, steps = workers(cluster), Steps(sys.stderr)
     with started_registry(engine, cluster.name, nodes, fake_npu_image(engine, steps), steps) as registry:
         secret = pull_secret("regsecret", "", host=registry.host, username=registry.username, password="another")
         del secret["metadata"]["namespace"]
@@ -253,8 +254,49 @@ def disturbed(cluster: Cluster, image: str) -> Iterator[dict[str, Any]]:
         wrong = Provoked("pull-secret-wrong", ("refuses the pull secret regsecret",),
                          {"image": registry.image("wrong"), "imagePullPolicy": "Always"}, waits_in_vain,
                          before=(secret,), more=named)  # fmt: skip
-        yield record(cluster, wrong, image)
-    yield filled(cluster, image)
+        return record(cluster, wrong, image)
+
+
+def node_not_ready(cluster: Cluster, image: str, engine: Engine) -> dict[str, Any]:
+    """What is recorded of a pod that runs where the kubelet has stopped, once the node controller has noticed."""
+    node, client = workers(cluster)[-1], cluster.client
+    container = {"name": "main", "image": image, "command": ["sleep", "600"], **asks(1)}
+    spec = {"nodeSelector": {"kubernetes.io/hostname": node}, "terminationGracePeriodSeconds": 1}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "provoked"},
+        "spec": {**spec, "containers": [container]},
+    }
+    reached = replace(cluster, on_node=partial(on_kind_node, engine, cluster.name))
+    with namespace_of(cluster) as namespace:
+        client.create(path_of("Pod", namespace), pod)
+        path = path_of("Pod", namespace, "provoked")
+        wait_for(client, "the pod to run", path, phase("Running"), timeout=SECONDS)
+        with stopped(reached, node):
+            path = path_of("Node", None, node)
+            wait_for(client, f"{node} to be NotReady", path, lambda it: not condition("Ready")(it), timeout=SECONDS)
+            objects = objects_text(client, namespace, NPU)
+    return found("node-not-ready", [f"Node {node}", "Kubelet stopped posting node status"], objects)
+
+
+DISTURBING: dict[str, Callable[[Cluster, str, Engine], dict[str, Any]]] = {
+    "unhealthy-device": unhealthy_device,
+    "plugin-not-registered": plugin_not_registered,
+    "pull-secret-wrong": pull_secret_wrong,
+    "npus-in-use": npus_in_use,
+    "node-not-ready": node_not_ready,
+}
+"""Causes that take the whole cluster, by their code."""
+
+
+def workers(cluster: Cluster) -> list[str]:
+    return [str(node["metadata"]["name"]) for node in cluster.client.items(path_of("Node"), labels=WORKERS)]
+
+
+def found(code: str, words: Sequence[str], objects: str, said: str = "") -> dict[str, Any]:
+    """What is kept of a cause: its code, words of its sentence, what a check said, and the objects."""
+    return {"code": code, "words": list(words), "said": said, "objects": without_addresses(json.loads(objects))}
 
 
 def without_addresses(objects: Any) -> Any:
@@ -294,15 +336,18 @@ def main() -> int:
     told = parser.parse_args()
     with connect(told.kubeconfig, Record()) as client:
         if told.namespace:
-            objects = without_addresses(json.loads(objects_text(client, told.namespace, NPU)))
-            return int(not write({"code": told.code, "words": told.words, "said": "", "objects": objects}))
+            return int(not write(found(told.code, told.words, objects_text(client, told.namespace, NPU))))
         kubectl = Kubectl(told.kubectl, told.kubeconfig)
         cluster = Cluster("cluster", client, kubectl, frozenset(), None, name=told.disturb or "")
         image = told.image or workload_image(client)
         chosen = [one for one in PROVOKED if not told.only or one.code in told.only]
         right = [write(record(cluster, one, image)) for one in chosen]
         if told.disturb:
-            right += map(write, disturbed(cluster, image))
+            engine = found_engine() or private.running_engine()
+            if engine is None:
+                raise SystemExit("No engine runs here, so neither nodes nor a registry can be had.")
+            disturbing = [make for code, make in DISTURBING.items() if not told.only or code in told.only]
+            right += [write(make(cluster, image, engine)) for make in disturbing]
         return int(not all(right))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fnmatch
 import json
+import secrets
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -49,6 +52,36 @@ class Asked:
 
 
 @dataclass
+class TrustedTokens:
+    """A role that trusts the tokens of an OIDC provider: those whose bearer is its subject, for its audience."""
+
+    role: str
+    provider: str
+    subject: str
+    audience: str = "sts.aliyuncs.com"
+
+    def key_for(self, query: Mapping[str, str]) -> dict[str, str]:
+        """What AssumeRoleWithOIDC gives for a token; raises Refusal. The token's signature is the provider's affair."""
+        try:
+            payload = query["OIDCToken"].split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        except (KeyError, IndexError, ValueError):
+            raise Refusal(400, "AuthenticationFail.OIDCToken.Invalid", "This is no token.") from None
+        audiences = claims.get("aud") or []
+        if self.audience not in ([audiences] if isinstance(audiences, str) else audiences):
+            raise Refusal(400, "AuthenticationFail.OIDCToken.AudienceNotMatch", "The audience is another's.")
+        asked = query.get("RoleArn"), query.get("OIDCProviderArn"), claims.get("sub")
+        if asked != (self.role, self.provider, self.subject):
+            raise Refusal(403, "AuthenticationFail.NoPermission", "The role does not trust the bearer of this token.")
+        return {
+            "AccessKeyId": f"STS.{secrets.token_hex(8)}",
+            "AccessKeySecret": secrets.token_hex(16),
+            "SecurityToken": secrets.token_hex(32),
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600)),
+        }
+
+
+@dataclass
 class FakeOpenApi:
     """A running fake: change its account, add faults, look at what was asked.
 
@@ -58,6 +91,7 @@ class FakeOpenApi:
         faults: what goes wrong, the first that fits first.
         allowed: actions that RAM lets the caller do, with wildcards; None for all.
         latency: seconds before each answer.
+        trusted: whose tokens are exchanged for temporary keys; nobody's when None.
         asked: every call that was let in or refused, in order.
         busiest: the most calls that were under way at once.
     """
@@ -67,6 +101,7 @@ class FakeOpenApi:
     faults: list[Fault] = field(default_factory=list)
     allowed: list[str] | None = None
     latency: float = 0.0
+    trusted: TrustedTokens | None = None
     signatures: Signatures = field(default_factory=lambda: Signatures({KEY: SECRET}))
     asked: list[Asked] = field(default_factory=list)
     busiest: int = 0
@@ -90,6 +125,16 @@ class FakeOpenApi:
                 return fault.what
         return ""
 
+    def assumed(self, query: Mapping[str, str]) -> Object:
+        """What AssumeRoleWithOIDC answers: a temporary key that is let in from now on; raises Refusal."""
+        if self.trusted is None:
+            raise Refusal(404, "EntityNotExist.Role", "There is no such role.")
+        key = self.trusted.key_for(query)
+        with self._lock:
+            self.signatures.secrets[key["AccessKeyId"]] = key["AccessKeySecret"]
+            self.signatures.tokens[key["AccessKeyId"]] = key["SecurityToken"]
+        return {"RequestId": "3D57EAD2-8723-1F26-B69C-F8707D8B565D", "Credentials": key}
+
     @contextlib.contextmanager
     def under_way(self) -> Iterator[None]:
         with self._lock:
@@ -106,6 +151,13 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
     fake: FakeOpenApi
+    tls: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self.tls:
+            connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is what some tests are about."""
@@ -128,10 +180,14 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(fake.latency)
             fault = ""
             try:
-                fake.signatures.check(self.command, parts.path, parts.query, headers, body)
-                fault = fake.next_fault(action)
-                question = Question(action, unquote(parts.path), query, json.loads(body) if body else {})
-                status, answer = 200, answered(fake, question, version, permission, fault)
+                if query.get("Action") == "AssumeRoleWithOIDC":  # whoever has a token has no key to sign with
+                    action, permission = query["Action"], f"sts:{query['Action']}"
+                    status, answer = 200, fake.assumed(query)
+                else:
+                    fake.signatures.check(self.command, parts.path, parts.query, headers, body)
+                    fault = fake.next_fault(action)
+                    question = Question(action, unquote(parts.path), query, json.loads(body) if body else {})
+                    status, answer = 200, answered(fake, question, version, permission, fault)
             except Refusal as refusal:
                 status, answer = refusal.status, _refusal(refusal, permission)
             with fake._lock:
@@ -201,9 +257,10 @@ def _refusal(refusal: Refusal, permission: str) -> Object:
 
 
 @contextlib.contextmanager
-def serving(account: FakeAccount) -> Iterator[FakeOpenApi]:
-    """A fake while the block lasts."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+def serving(account: FakeAccount, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[FakeOpenApi]:
+    """A fake while the block lasts; at any port when that is 0, by plain HTTP without `tls`."""
+    server = _Server(("127.0.0.1", port), _Handler)
+    server.tls = tls
     server.fake = FakeOpenApi(account, f"127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, args=[0.01], name="OpenAPI")
     thread.start()
