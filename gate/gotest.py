@@ -38,22 +38,23 @@ def log_lines(runs: Sequence[Results]) -> Iterator[str]:
         yield f"{'ok  ' if passed else 'FAIL'}\t{_package(results)}\t{_duration(results):.3f}s"
 
 
-def events(runs: Sequence[Results]) -> Iterator[str]:
-    """What `go test -json` prints: an event as JSON on a line, without line ends."""
+def event_lines(runs: Sequence[Results]) -> Iterator[bytes]:
+    """What `go test -json` prints: an event as JSON on a line, all lines of a run at once."""
     for results in runs:
-        package = {"Package": _package(results)}
-        yield _event("start", package)
-        for check in results.checks:
-            test = {**package, "Test": check.id}
-            yield _event("run", test)
-            for line in _said(check):
-                yield _event("output", test, Output=f"{line}\n")
-            yield _event(WORDS[check.outcome], test, Elapsed=round(_seconds(check), 3))
-        yield _event("pass" if _passed(results) else "fail", package, Elapsed=round(_duration(results), 3))
+        yield ENCODER.encode_lines(_events(results))
 
 
-def _event(action: str, where: dict[str, Any], **more: Any) -> str:
-    return ENCODER.encode({"Action": action, **where, **more}).decode()
+def _events(results: Results) -> list[dict[str, Any]]:
+    package = _package(results)
+    told: list[dict[str, Any]] = [{"Action": "start", "Package": package}]
+    for check in results.checks:
+        where = {"Package": package, "Test": check.id}
+        told.append({"Action": "run", **where})
+        told += [{"Action": "output", **where, "Output": f"{line}\n"} for line in _said(check)]
+        told.append({"Action": WORDS[check.outcome], **where, "Elapsed": round(_seconds(check), 3)})
+    ended = "pass" if _passed(results) else "fail"
+    told.append({"Action": ended, "Package": package, "Elapsed": round(_duration(results), 3)})
+    return told
 
 
 def _package(results: Results) -> str:

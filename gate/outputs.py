@@ -11,7 +11,7 @@ from fixtures.errors import HarnessError
 from fixtures.resultsfolder import MARK, write_whole
 from gate.decision import Decision, NamedFile
 from gate.envelope import sealed, signer_of
-from gate.gotest import E2E_LOG, GO_TEST, events, log_lines
+from gate.gotest import E2E_LOG, GO_TEST, event_lines, log_lines
 from gate.jsonfile import read_bounded, shown
 from gate.junit import JUNIT, write_junit
 from gate.layout import BASELINE, REPORT, RUNS, SUMMARY, evidence_file, named_runs, results_file
@@ -46,8 +46,8 @@ def write_outputs(decision: Decision, folder: Path, key: Path | None = None) -> 
     _take_over(folder, decision)
     (folder / STATEMENT).unlink(missing_ok=True)
     write_junit(folder / JUNIT, decision)
-    _write_lines(folder / E2E_LOG, log_lines(decision.results))
-    _write_lines(folder / GO_TEST, events(decision.results))
+    _write_pieces(folder / E2E_LOG, (f"{line}\n".encode() for line in log_lines(decision.results)))
+    _write_pieces(folder / GO_TEST, event_lines(decision.results))
     write_report(folder / REPORT, decision)
     text = markdown(decision)
     write_whole(folder / SUMMARY, text)
@@ -77,10 +77,10 @@ def _take_over(folder: Path, decision: Decision) -> None:
     (folder / MARK).touch()
 
 
-def _write_lines(file: Path, lines: Iterator[str]) -> None:
+def _write_pieces(file: Path, pieces: Iterator[bytes]) -> None:
     scratch = file.with_name(f".{file.name}.new")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{line}\n" for line in lines)
+    with scratch.open("wb") as stream:
+        stream.writelines(pieces)
     scratch.replace(file)
 
 

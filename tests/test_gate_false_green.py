@@ -12,7 +12,7 @@ import pytest
 from gateworld import CLOUD, POLICY, catalogue, check, codes, judged, of, results, write
 
 from fixtures.cli import main
-from gate.gotest import events, log_lines
+from gate.gotest import event_lines, log_lines
 from gate.junit import write_junit
 
 Spoil = Callable[[dict[str, Any]], object]
@@ -164,7 +164,7 @@ def test_no_run_prints_pass_for_a_check_that_did_not(tmp_path: Path) -> None:
     passed = {line.split()[2] for line in lines if line.startswith("--- PASS: ")}
     assert passed == {one["id"] for one in content["checks"]} - bad
     assert lines[-2] == "FAIL"
-    told = [json.loads(line) for line in events(decision.results)]
+    told = [json.loads(line) for line in b"".join(event_lines(decision.results)).splitlines()]
     assert {one.get("Test", "") for one in told if one["Action"] == "pass"} == passed
 
 

@@ -25,7 +25,7 @@ from test_gate_damage import at, places
 
 from fixtures.junitxml import add_case, describe, end_with
 from gate.decision import Cause, Decision
-from gate.gotest import events, log_lines
+from gate.gotest import event_lines, log_lines
 from gate.judge import decide
 from gate.junit import write_junit
 from gate.outputs import JOB_SUMMARY, write_outputs
@@ -289,7 +289,7 @@ def test_go_test_output_has_every_check_once_and_fails_with_the_run(tmp_path: Pa
     assert "--- SKIP: cloud-route-per-node (0.10s)" in lines
     assert lines[-2:] == ["FAIL", "FAIL\tnpu-conformance/aaaa0001\t600.000s"]
     assert not [line for line in lines if not line.replace("\t", "").isprintable()]
-    read = [json.loads(line) for line in events(decision.results)]
+    read = [json.loads(line) for line in b"".join(event_lines(decision.results)).splitlines()]
     ends = {one["Test"]: one["Action"] for one in read if "Test" in one and one["Action"] not in ("run", "output")}
     assert ends["alloc-exclusive"] == "fail"
     assert ends["cloud-route-per-node"] == "skip"
@@ -302,7 +302,7 @@ def test_go_test_output_has_every_check_once_and_fails_with_the_run(tmp_path: Pa
 def test_a_killed_run_is_no_pass_of_go_test(tmp_path: Path) -> None:
     decision = decision_of("inconclusive", tmp_path)
     assert list(log_lines(decision.results))[-2] == "FAIL"
-    assert json.loads(list(events(decision.results))[-1])["Action"] == "fail"
+    assert json.loads(b"".join(event_lines(decision.results)).splitlines()[-1])["Action"] == "fail"
 
 
 def fullest() -> dict[str, Any]:
@@ -347,7 +347,7 @@ def test_whatever_is_in_the_results_the_texts_are_whole(
     assert (suite.failures + suite.errors == 0) == (decision.exit_code == 0)
     assert markdown(decision).splitlines()[0].endswith(views.WORDS[decision.exit_code])
     assert all(line.replace("\t", "").isprintable() for line in log_lines(decision.results))
-    assert all(json.loads(line)["Action"] for line in events(decision.results))
+    assert all(json.loads(line)["Action"] for line in b"".join(event_lines(decision.results)).splitlines())
 
 
 CHARTS: dict[str, Markup] = {}
