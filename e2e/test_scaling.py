@@ -369,7 +369,7 @@ def test_a_node_that_joins_again_gives_its_npus(cluster: Cluster, namespace: str
     profile="conformance",
     needs=["faults", "podresources"],
     source="k8s 1.37.2 pkg/scheduler/framework/plugins/queuesort/priority_sort.go",
-    defects=["preempts-nobody"],
+    defects=["priorities-reversed"],
     verbs=[
         "nodes: list watch",
         "pods: create delete get list watch",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from apiserver import Answer, ApiServer, Object, event, kubeconfig, listed, serving
 
+from fixtures.apierrors import ApiError, Forbidden
 from fixtures.checks import Check
-from fixtures.client import Client, connect
+from fixtures.client import Client, NotFound, connect
 from fixtures.coverage import devices_watched
 from fixtures.errors import HarnessError
 from fixtures.kubectl import Kubectl
@@ -19,7 +22,7 @@ from fixtures.record import Record
 from fixtures.results import CheckResult, Run
 from fixtures.shares import node_taken
 from fixtures.steps import Steps
-from fixtures.takennodes import not_lost, taken_worker
+from fixtures.takennodes import kubelet_gives, not_lost, taken_worker
 from fixtures.targets import Cluster
 
 NPU = "aliyun.com/npu"
@@ -175,6 +178,34 @@ def test_a_worker_is_whole_with_its_daemons_ready(
         assert whole()["metadata"]["name"] == name == "b"
     assert lost.sentences() == {}
     assert server.asked_for(f"WATCH {PODS}"), "the pod that was not ready was not waited for"
+
+
+def test_a_kubelet_that_does_not_answer_yet_is_asked_again(cluster: Cluster) -> None:
+    refused = "error dialing backend: dial tcp 172.17.0.4:10250: connect: connection refused"
+    allocatable = {"devices": [{"resource_name": NPU, "device_ids": ["npu0", "npu1"]}]}
+    answers: list[Exception | str] = [
+        ApiError("GET exec", 500, "InternalError", refused, {}),
+        NotFound("GET exec", 404, "NotFound", "pods not found", {}),
+        json.dumps({"pods": {"pod_resources": []}, "allocatable": {"devices": []}}),
+        json.dumps({"pods": {"pod_resources": []}, "allocatable": allocatable}),
+    ]
+
+    def asked(_: str) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    kubelet_gives(replace(cluster, pod_resources=asked), "b", NPU, 2)
+    assert not answers
+
+
+def test_who_may_not_ask_a_kubelet_is_not_made_to_wait(cluster: Cluster) -> None:
+    def asked(_: str) -> str:
+        raise Forbidden("GET exec", 403, "Forbidden", "no", {})
+
+    with pytest.raises(Forbidden):
+        kubelet_gives(replace(cluster, pod_resources=asked), "b", NPU, 2)
 
 
 def run_of(*running: str) -> Run:
