@@ -237,15 +237,26 @@ def kubeconfig(folder: Path, server: str, user: Object | None = None, cluster: O
 
 @dataclass(frozen=True)
 class Certificates:
-    """An authority of our own, and what it has signed: all files in PEM."""
+    """Authorities of our own, and what they have signed: all files in PEM.
+
+    `old-ca` is without the extension that Python 3.13 asks for, as those of clusters are that were made years ago.
+    """
 
     folder: Path
 
     def __post_init__(self) -> None:
-        for authority in ("ca", "other-ca"):
-            self._openssl("req", "-x509", *self._key(authority), "-days", "2", "-subj", f"/CN={authority}")
-        for name, extension in (("server", "subjectAltName=IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
-            words = ["-CA", self.file("ca.crt"), "-CAkey", self.file("ca.key"), "-days", "2", "-addext", extension]
+        for authority in ("ca", "other-ca", "old-ca"):
+            usage = [] if authority == "old-ca" else ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+            self._openssl("req", "-x509", *self._key(authority), "-days", "2", "-subj", f"/CN={authority}", *usage)
+        here = "subjectAltName=IP:127.0.0.1"
+        for name, authority, extension in (
+            ("server", "ca", here),
+            ("old-server", "old-ca", here),
+            ("client", "ca", "extendedKeyUsage=clientAuth"),
+        ):
+            words = ["-CA", self.file(f"{authority}.crt"), "-CAkey", self.file(f"{authority}.key"), "-days", "2"]
+            for one in (extension, "authorityKeyIdentifier=keyid", "basicConstraints=critical,CA:FALSE"):
+                words += ["-addext", one]
             self._openssl("req", "-x509", *self._key(name), *words, "-subj", f"/O=testers/CN=test-{name}")
 
     def file(self, name: str) -> str:
@@ -258,9 +269,9 @@ class Certificates:
     def _openssl(self, *words: str) -> None:
         subprocess.run(["openssl", *words], check=True, capture_output=True)
 
-    def server_side(self) -> ssl.SSLContext:
+    def server_side(self, name: str = "server") -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.file("server.crt"), self.file("server.key"))
+        context.load_cert_chain(self.file(f"{name}.crt"), self.file(f"{name}.key"))
         context.load_verify_locations(self.file("ca.crt"))
         context.verify_mode = ssl.CERT_OPTIONAL
         return context

@@ -251,6 +251,31 @@ def test_a_run_is_looked_at_before_while_and_after(look: tuple[Look, ApiServer])
     assert {image["role"] for image in about.after["images"]} == {"workload"}
 
 
+def test_what_the_run_deleted_is_waited_for_by_a_watch(look: tuple[Look, ApiServer]) -> None:
+    about, server = About(), look[1]
+    default, going = named("Namespace", "default"), {"deletionTimestamp": "2026-11-24T10:00:00Z"}
+    mine = named("Namespace", "npu-e2e-1", metadata=going)
+    with attach(about, look[0], patience=lambda: 20.0):
+        there = listed("2", default, mine, kind="Namespace")
+        server.on(SERVED[0], there, there, listed("3", default, kind="Namespace"))
+        server.on("WATCH /api/v1/namespaces", Answer(pieces=[event("DELETED", mine)], then="hold"))
+    assert about.inventory is not None
+    assert about.inventory["left_behind"] == []
+    assert len(server.asked_for("WATCH /api/v1/namespaces")) == 1
+    assert len(server.asked_for(SERVED[0])) == 4, "before, after, for the watch, and when it was gone"
+
+
+def test_what_was_being_deleted_before_the_run_is_not_waited_for(look: tuple[Look, ApiServer]) -> None:
+    about, server = About(), look[1]
+    going = named("Namespace", "another-s", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
+    server.on(SERVED[0], listed("1", named("Namespace", "default"), going, kind="Namespace"))
+    with attach(about, look[0], patience=lambda: 20.0):
+        pass
+    assert not server.asked_for("WATCH /api/v1/namespaces")
+    assert about.inventory is not None
+    assert about.inventory["left_behind"] == []
+
+
 def test_what_cannot_be_read_is_none_and_never_nothing(look: tuple[Look, ApiServer]) -> None:
     look[1].on(SERVED[1], refusal(403, "Forbidden", "nodes is forbidden"))
     about = About()
@@ -268,6 +293,7 @@ def test_the_whole_of_our_own_cluster_counts_and_of_another_what_is_labelled_our
     ours, theirs = named("ClusterRole", "a", metadata=label), named("ClusterRole", "b")
     whole, shared = look_of(own, settings), look_of(replace(own, capabilities=frozenset()), settings)
     assert whole.node_images == {"": DIGEST}
+    assert look_of(replace(own, node_images={"worker": "m-1"}), settings).node_images == {"worker": "m-1"}
     assert (whole.counts(ours), whole.counts(theirs)) == (True, True)
     assert (shared.counts(ours), shared.counts(theirs)) == (True, False)
 

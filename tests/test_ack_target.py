@@ -93,10 +93,26 @@ def test_from_a_cluster_s_id_to_a_cluster(run: Run, server: ApiServer) -> None:
         assert cluster.facts["cluster"] == f"npu ({CLUSTER}) in cn-shanghai"
         assert cluster.facts["cluster type"] == "ManagedKubernetes Default"
         assert cluster.facts["nodes"] == "1, of which 0 with aliyun.com/npu"
+        assert cluster.node_images == {}, "its one node is no instance"
         assert cluster.labels == {RUN_LABEL: cluster.facts["run"]}
         assert cluster.priority_class == "npu-conformance"
     assert not file.parent.exists()
     assert server.asked_for(f"DELETE {LEASE}")[0].body
+
+
+def test_each_node_is_known_by_the_image_that_its_instance_was_made_from(run: Run, server: ApiServer) -> None:
+    account = _fake(run).account
+    instance = next(iter(account.instances))
+    nodes = [
+        {"metadata": {"name": name}, "spec": {"providerID": f"cn-shanghai.{id_}"}, "status": {}}
+        for name, id_ in (("a", instance), ("b", "i-of-nobody"))
+    ]
+    server.on("GET /api/v1/nodes", {"items": nodes})
+    with run() as cluster:
+        assert cluster.node_images == {"a": account.instances[instance]["ImageId"]}
+    _fake(run).allowed = ["cs:*", "sts:*"]
+    with run() as cluster:
+        assert cluster.node_images == {}, "a check says which permission is missing"
 
 
 def test_every_pod_of_a_run_stands_below_all_others(run: Run, server: ApiServer) -> None:

@@ -125,6 +125,17 @@ def test_a_client_certificate_logs_in(
     assert secure.asked[0].token == ""
 
 
+def test_the_authority_of_a_cluster_that_was_made_years_ago_is_believed_as_by_kubectl(
+    certificates: Certificates, connected: Connect
+) -> None:
+    with serving(certificates.server_side("old-server")) as server:
+        server.on(f"GET {POD}", pod())
+        client = connected(server.url, {}, {"certificate-authority": certificates.file("old-ca.crt")})
+        assert client.get(POD)["kind"] == "Pod"
+        with pytest.raises(UntrustedError, match="could not be verified"):
+            connected(server.url, {}, {"certificate-authority": certificates.file("ca.crt")}).get(POD)
+
+
 def test_a_bearer_token_logs_in_for_every_kind_of_request(
     secure: ApiServer, certificates: Certificates, connected: Connect
 ) -> None:

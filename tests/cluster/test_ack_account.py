@@ -157,6 +157,9 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
     )
     assert {outcomes[check] for check in passed} == {"passed"}
     assert set(outcomes.values()) <= {"passed", "skipped"}
+    assert results["subject"]["before"]["nodes"], "the account may read what a gate asks for"
+    assert results["subject"]["after"]["nodes"]
+    assert results["inventory"]["left_behind"] == []
     left = applied.admin.items(path_of("Namespace"), labels=RUN_LABEL)
     assert all(namespace["metadata"].get("deletionTimestamp") for namespace in left)
     assert not [obj for obj in applied.admin.items(path_of("Lease", NAMESPACE)) if obj["metadata"]["name"] == LEASE]

@@ -32,21 +32,23 @@ from fixtures.engine.container import OURS, Engine, found_engine
 from fixtures.engine.npuimage import BASE
 from fixtures.kubeconfig import chosen
 from fixtures.kubectl import Kubectl
+from fixtures.pods import ended
 from fixtures.process import run
 from fixtures.record import Record
 from fixtures.steps import Steps
 from fixtures.targets.kind import clusters_folder, on_kind_node
 from fixtures.versions import KUBERNETES, PYTHON_IMAGE
-from fixtures.wait import wait_for
+from fixtures.wait import Objects, wait_for_all
 
 IMAGE = f"{OURS}/ack-nightly:test"
 PORT = 8443
 ROLE, PROVIDER = "acs:ram::1:role/npu-conformance", "acs:ram::1:oidc-provider/ack-rrsa-test"
 BUILD_SECONDS = 1200.0
-JOB_SECONDS = 400.0
+JOB_SECONDS = 240.0
 NODE = f"{NAME}-worker"
 VOLUME = "/var/npu-conformance-results"
 """On NODE: what stands for the disk that ACK makes for the claim."""
+CONNECTS = f"import socket; socket.create_connection(('127.0.0.1', {PORT}))"
 WITH_PIP = f"""
 FROM {BASE}
 COPY pip.whl ca.crt /usr/local/lib/
@@ -121,9 +123,9 @@ def test_the_nightly_job_passes(cloud: Cloud, image: str, tmp_path: Path) -> Non
         cloud.kubectl.run("apply", "--filename", "-", stdin=both)
         held.callback(cloud.kubectl.run, "delete", "--ignore-not-found", "--wait=false", "--filename", "-", stdin=both)
         cloud.kubectl.run("create", "job", "tonight", "--from=cronjob/npu-conformance", "--namespace", NAMESPACE)
-        path = path_of("Job", NAMESPACE, "tonight")
-        wait_for(cloud.client, "the nightly job to end", path, _has_ended, timeout=JOB_SECONDS)
-        pod = _pod(cloud.client)
+        pods = wait_for_all(cloud.client, "the nightly job's pod to end", path_of("Pod", NAMESPACE), _has_ended,
+                            timeout=JOB_SECONDS, labels="batch.kubernetes.io/job-name=tonight")  # fmt: skip
+        (pod,) = pods.values()
         words = ("logs", pod["metadata"]["name"], "--container", "run", "--namespace", NAMESPACE)
         said = cloud.kubectl.run(*words)
         states = {one["name"]: one["state"] for one in pod["status"]["containerStatuses"]}
@@ -132,16 +134,11 @@ def test_the_nightly_job_passes(cloud: Cloud, image: str, tmp_path: Path) -> Non
     assert results["verdict"]["result"] == "pass"
     outcomes = {check["id"]: check["outcome"] for check in results["checks"]}
     assert {outcomes["flow-completed"], outcomes["infra-security-group"]} == {"passed"}
+    assert results["subject"]["after"]["nodes"]
 
 
-def _has_ended(job: Object | None) -> bool:
-    conditions = ((job or {}).get("status") or {}).get("conditions") or []
-    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
-
-
-def _pod(client: Client) -> Object:
-    (pod,) = client.items(path_of("Pod", NAMESPACE), labels="batch.kubernetes.io/job-name=tonight")
-    return pod
+def _has_ended(pods: Objects) -> bool:
+    return bool(pods) and all(map(ended, pods.values()))
 
 
 def _objects(cloud: Cloud, image: str, workload: str, certificates: Certificates) -> list[Object]:
@@ -151,7 +148,7 @@ def _objects(cloud: Cloud, image: str, workload: str, certificates: Certificates
     for word, value in {
         "REGISTRY/npu-conformance:VERSION": image,
         "CLUSTER-ID": CLUSTER,
-        "REGION": "cn-shanghai",
+        "REGION-ID": "cn-shanghai",
         "CA-SHA256": hashlib.sha256(authority.strip()).hexdigest(),
     }.items():
         text = text.replace(word, value)
@@ -193,7 +190,11 @@ def _as_rrsa_does(spec: Object, image: str, workload: str) -> None:
             "command": ["python", "-m", "openapi", *told],
             "env": [{"name": "PYTHONPATH", "value": "/src/tests"}],
             "securityContext": runner["securityContext"],
-            "startupProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+            "startupProbe": {
+                "exec": {"command": ["python", "-c", CONNECTS]},
+                "periodSeconds": 1,
+                "failureThreshold": 60,
+            },
             "volumeMounts": [{"name": "cloud", "mountPath": "/etc/cloud", "readOnly": True}],
         }
     ]

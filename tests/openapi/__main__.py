@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import ssl
-import threading
 
 from openapi.account import managed_account
 from openapi.server import TrustedTokens, serving
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> None:
@@ -18,11 +20,12 @@ def main() -> None:
     for name in ("role", "provider", "subject"):
         parser.add_argument(f"--{name}", required=True, help="of the tokens that are exchanged for a temporary key")
     told = parser.parse_args()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # the first process of a container has no default for them
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(told.certificate, told.key)
     with serving(managed_account(), told.port, tls) as fake:
         fake.trusted = TrustedTokens(told.role, told.provider, told.subject)
-        threading.Event().wait()
+        signal.sigwait(ENDING)
 
 
 if __name__ == "__main__":

@@ -126,6 +126,7 @@ class FakeAccount:
         self.instances[name] = {
             "InstanceId": name,
             "InstanceType": kind,
+            "ImageId": "m-uf6fakefakefakefake1",
             "Status": "Running",
             "KeyPairName": "kp-1",
             "SecurityGroupIds": {"SecurityGroupId": [GROUP]},
