@@ -13,11 +13,10 @@ from fixtures import versions
 from fixtures.apipaths import path_of
 from fixtures.client import Object, connect
 from fixtures.engine import gomodule, nodeparts, private, tools
-from fixtures.engine.container import found_engine
+from fixtures.engine.container import KIND_CLUSTER, found_engine
 from fixtures.errors import ExitCode
 from fixtures.record import Record
 from fixtures.steps import Steps
-from fixtures.targets.kind import LABEL
 from fixtures.targets.npus import NAMESPACE, PLUGIN
 from fixtures.wait import wait_for
 
@@ -43,7 +42,7 @@ def image(kubeconfig: Path) -> Iterator[str]:
     built = gomodule.go_programs(tools.go(Steps(None)), sample, Steps(None))
     engine = private.running_engine() or found_engine()
     assert engine is not None
-    nodes = [name for name in engine.containers(f"{LABEL}={NAME}") if "worker" in name]
+    nodes = [name for name in engine.containers(f"{KIND_CLUSTER}={NAME}") if "worker" in name]
     try:
         for node in nodes:
             engine.run("cp", built / PROGRAM, f"{node}:/usr/local/bin/{PROGRAM}")

@@ -19,12 +19,11 @@ from fixtures import podexec
 from fixtures.apipaths import path_of
 from fixtures.client import NotFound, connect
 from fixtures.engine import private
-from fixtures.engine.container import found_engine
+from fixtures.engine.container import KIND_CLUSTER, found_engine
 from fixtures.engine.registrytrust import registries
 from fixtures.errors import ExitCode
 from fixtures.process import ProgramError
 from fixtures.record import Record
-from fixtures.targets.kind import LABEL
 from fixtures.targets.npus import NAMESPACE, PLUGIN
 
 
@@ -138,7 +137,7 @@ def test_a_registry_that_ignores_its_password_is_caught_and_leaves_nothing(first
     engine = private.running_engine() or found_engine()
     assert engine is not None
     assert registries(engine, NAME) == []
-    for node in engine.containers(f"{LABEL}={NAME}"):
+    for node in engine.containers(f"{KIND_CLUSTER}={NAME}"):
         assert "npu/workload" not in engine.run("exec", node, "crictl", "images")
 
 
@@ -204,6 +203,6 @@ def test_a_node_is_not_taken_for_a_container_in_which_an_image_is_made(first: Ra
     assert first.status == 0, first.shown
     engine = private.running_engine() or found_engine()
     assert engine is not None
-    nodes = engine.containers(f"{LABEL}={NAME}")
+    nodes = engine.containers(f"{KIND_CLUSTER}={NAME}")
     assert nodes
     assert not set(nodes) & set(engine.build_containers())
