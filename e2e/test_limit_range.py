@@ -23,6 +23,7 @@ def _limit_range(namespace: str, **limits: dict[str, str]) -> Object:
 @check(
     "limitrange-default-pair",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/apis/core/validation/validation.go:8063",
     defects=["limit-range-defaults-made-equal"],
     verbs=["limitranges: create"],
@@ -43,6 +44,7 @@ def test_defaults_are_equal(cluster: Cluster, empty_namespace: str, settings: Se
 @check(
     "limitrange-max",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 plugin/pkg/admission/limitranger/admission.go:348",
     defects=["limit-range-not-enforced"],
     verbs=["limitranges: create", "pods: create"],
@@ -59,6 +61,7 @@ def test_no_container_asks_for_more(cluster: Cluster, namespace: str, settings: 
 @check(
     "limitrange-min",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 plugin/pkg/admission/limitranger/admission.go:315",
     defects=["limit-range-not-enforced"],
     verbs=["limitranges: create", "pods: create"],

@@ -25,6 +25,7 @@ SCHEDULER_SECONDS = 30.0
 @check(
     "node-status-quantity",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/apis/core/validation/validation.go:7648",
     defects=["fraction-rounded-up"],
     verbs=["nodes/status: patch", "nodes: list"],
@@ -72,6 +73,7 @@ def test_a_patched_capacity_is_scheduled(cluster: Cluster, namespace: str, setti
 @check(
     "ercs-node-cannot-write",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 plugin/pkg/admission/noderestriction/admission.go:370",
     defects=["nodes-not-restricted"],
     verbs=["groups: impersonate", "pods/status: patch", "pods: create", "users: impersonate"],
@@ -102,6 +104,7 @@ def test_a_kubelet_does_not_name_claims(cluster: Cluster, namespace: str, settin
 @check(
     "ars-valid",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/apis/core/validation/validation.go:9863",
     defects=["device-health-not-validated"],
     verbs=["pods/status: patch", "pods: create"],

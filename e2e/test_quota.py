@@ -26,6 +26,7 @@ MORE_THAN_ANY = "1000000"
 @check(
     "quota-counts",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:318",
     defects=["quota-counts-nothing"],
     verbs=["pods: create", "resourcequotas: create get list patch watch"],
@@ -47,6 +48,7 @@ def test_npus_are_counted(cluster: Cluster, namespace: str, settings: Settings) 
 @check(
     "quota-exceeded",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 apiserver/pkg/admission/plugin/resourcequota/controller.go:621",
     defects=["quota-not-enforced"],
     verbs=["pods: create get", "resourcequotas: create get list watch"],
@@ -67,6 +69,7 @@ def test_no_pod_exceeds_a_quota(cluster: Cluster, namespace: str, settings: Sett
 @check(
     "quota-not-ready",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 apiserver/pkg/admission/plugin/resourcequota/controller.go:474",
     defects=["quota-always-known"],
     verbs=["pods: create", "resourcequotas/status: patch", "resourcequotas: create get list watch"],
@@ -91,6 +94,7 @@ def test_no_pod_passes_an_unknown_usage(cluster: Cluster, namespace: str, settin
 @check(
     "quota-release",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:377",
     defects=["quota-never-released"],
     verbs=["pods/status: patch", "pods: create delete", "resourcequotas: create get list watch"],
@@ -116,6 +120,7 @@ def test_npus_are_given_back(cluster: Cluster, namespace: str, settings: Setting
     "quota-limits-prefix-ignored",
     level="should",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:86",
     defects=["quota-counts-limits"],
     verbs=["pods: create", "resourcequotas: create get list watch"],
@@ -137,6 +142,7 @@ def test_limits_are_not_counted(cluster: Cluster, namespace: str, settings: Sett
 @check(
     "quota-unset-ok",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/quota/v1/evaluator/core/pods.go:99",
     defects=["quota-demands-request"],
     verbs=["pods: create", "resourcequotas: create get list watch"],
@@ -152,6 +158,7 @@ def test_a_pod_without_npus_passes(cluster: Cluster, namespace: str, settings: S
 @check(
     "spec-immutable",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 test/e2e/apimachinery/resource_quota.go:304",
     defects=["changed-npus-accepted"],
     verbs=["pods: create get update", "resourcequotas: create get list watch"],

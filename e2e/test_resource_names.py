@@ -151,6 +151,7 @@ def test_npus_belong_to_containers(cluster: Cluster, empty_namespace: str, setti
 @check(
     "deviceclass-name-valid",
     profile="conformance",
+    needs=["admin"],
     source="k8s 1.37.2 pkg/apis/resource/validation/validation.go:747",
     defects=["domain-added-to-device-class"],
     verbs=["deviceclasses.resource.k8s.io: create"],

@@ -110,8 +110,8 @@ def _list(given: Any) -> Any:
 EXCUSABLE = ("failed", "error", "skipped", "not-run", "flaky", "known-upstream", "unproven")
 DIFFERENCES = ("new-skip", "lost-check", "slow-wait", "new-warning", "new-failure")
 CAPABILITIES = (
-    *("cloud", "disruptive", "faults", "idle-nodes", "npu-node-access", "own-cluster", "podresources", "registry"),
-    "visible-devices-env",
+    *("admin", "cloud", "disruptive", "faults", "idle-nodes", "npu-node-access", "own-cluster", "podresources"),
+    *("registry", "visible-devices-env"),
 )
 
 TOP = {

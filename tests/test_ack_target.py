@@ -23,6 +23,7 @@ from openapi.server import FakeOpenApi, Fault
 from fixtures.ack.bounds import RUN_LABEL, bounded, priority_class, quotas, removed_leftovers
 from fixtures.ack.lease import held_lease
 from fixtures.ack.rights import Right, is_gentle, require_rights, rights
+from fixtures.catalogue import collected
 from fixtures.checks import Check
 from fixtures.client import Client, connect
 from fixtures.errors import HarnessError
@@ -325,6 +326,11 @@ def test_what_a_check_declares_is_asked_for_unless_the_target_cannot_run_it() ->
     elsewhere = Check("b", "must", "B.", "documented", ("faults",), verbs=("services: get",))
     more = set(rights([here, elsewhere])) - set(rights())
     assert more == {Right("batch", "jobs/status", "get"), Right("", "services", "create")}
+
+
+def test_a_check_that_needs_but_a_cloud_is_gentle_so_that_a_run_there_leaves_out_none_without_a_reason() -> None:
+    needing_no_more = [entry.check for entry in collected() if set(entry.check.needs) <= {"cloud"}]
+    assert [check.id for check in needing_no_more if not is_gentle(check)] == []
 
 
 @pytest.mark.parametrize(

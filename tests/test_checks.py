@@ -86,7 +86,7 @@ def test_every_check_is_run_by_some_profile_and_all_by_the_release() -> None:
         ("a", "A.", {"level": "may"}, "has the level 'may', which is not one of must, should."),
         ("a", "A.", {"profile": "all"}, "has the profile 'all', which is not one of documented, conformance, slow."),
         ("a", "A.", {"profile": "release"}, "has the profile 'release', which is not one of documented, "),
-        ("a", "A.", {"needs": ["faults", "gold"]}, "needs gold: not among cloud, "),
+        ("a", "A.", {"needs": ["faults", "gold"]}, "needs gold: not among admin, "),
         ("a", "A.", {"needs": "faults"}, "needs the text 'faults': give a collection of words."),
         ("a", "A.", {"defects": "leaks"}, "has the text 'leaks' for defects: give a collection of names."),
         ("a", "A.", {"defects": ["leaks", "Leaks"]}, "has the defect 'Leaks', which is not lower-case words"),

@@ -44,6 +44,10 @@ def test_the_strict_policy_that_ships_asks_for_everything() -> None:
     assert policy.baseline.blocks == {"new-skip", "lost-check"}
 
 
+def test_the_policy_for_ack_lets_it_lack_all_but_the_cloud_that_it_is() -> None:
+    assert set(read_policy(policy_file("ack")).skips) == set(CAPABILITIES) - {"cloud"}
+
+
 @pytest.mark.parametrize("name", [file.stem for file in SHIPPED.glob("*.toml")])
 def test_every_policy_that_ships_is_valid_and_is_found_by_its_name(name: str) -> None:
     assert read_policy(policy_file(name)).path == str(SHIPPED / f"{name}.toml")

@@ -160,9 +160,22 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
     assert results["subject"]["before"]["nodes"], "the account may read what a gate asks for"
     assert results["subject"]["after"]["nodes"]
     assert results["inventory"]["left_behind"] == []
+    assert _gate(tmp_path) == 0, "what the account may see is enough for a verdict"
     left = applied.admin.items(path_of("Namespace"), labels=RUN_LABEL)
     assert all(namespace["metadata"].get("deletionTimestamp") for namespace in left)
     assert not [obj for obj in applied.admin.items(path_of("Lease", NAMESPACE)) if obj["metadata"]["name"] == LEASE]
+
+
+def _gate(folder: Path) -> int:
+    """The gate's exit code by the policy for ACK, with the accuracies of the fake NPU; one run has but one rate."""
+    policies = ROOT / "gate/policies"
+    ack, _, _ = (policies / "ack.toml").read_text().partition("[accuracy]")
+    _, _, accuracy = (policies / "kind.toml").read_text().partition("[accuracy]")
+    (folder / "policy.toml").write_text(f"{ack}[accuracy]{accuracy}")
+    argv = [sys.executable, "-m", "fixtures.cli", "gate", "--results", folder / "results", "--policy"]
+    done = subprocess.run([*argv, folder / "policy.toml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    print(done.stdout + done.stderr)  # pytest shows it with a failure
+    return done.returncode
 
 
 def test_each_right_that_is_taken_away_is_named(applied: Applied) -> None:
