@@ -172,8 +172,9 @@ def _gate(folder: Path) -> int:
     ack, _, _ = (policies / "ack.toml").read_text().partition("[accuracy]")
     _, _, accuracy = (policies / "kind.toml").read_text().partition("[accuracy]")
     (folder / "policy.toml").write_text(f"{ack}[accuracy]{accuracy}")
-    argv = [sys.executable, "-m", "fixtures.cli", "gate", "--results", folder / "results", "--policy"]
-    done = subprocess.run([*argv, folder / "policy.toml"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = ("--results", str(folder / "results"), "--policy", str(folder / "policy.toml"))
+    argv = [sys.executable, "-m", "fixtures.cli", "gate", *files]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout + done.stderr)  # pytest shows it with a failure
     return done.returncode
 
