@@ -265,6 +265,17 @@ def test_what_the_run_deleted_is_waited_for_by_a_watch(look: tuple[Look, ApiServ
     assert len(server.asked_for(SERVED[0])) == 4, "before, after, for the watch, and when it was gone"
 
 
+def test_what_cannot_be_watched_is_left_behind_at_once(look: tuple[Look, ApiServer]) -> None:
+    about, server = About(), look[1]
+    mine = named("Namespace", "npu-e2e-1", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
+    with attach(about, look[0], patience=lambda: 20.0):
+        server.on(SERVED[0], listed("2", named("Namespace", "default"), mine, kind="Namespace"))
+        server.on("WATCH /api/v1/namespaces", refusal(403, "Forbidden", "namespaces is forbidden"))
+    assert about.inventory is not None
+    assert [one["detail"] for one in about.inventory["left_behind"]] == ["it is being deleted"]
+    assert len(server.asked_for("WATCH /api/v1/namespaces")) == 1
+
+
 def test_what_was_being_deleted_before_the_run_is_not_waited_for(look: tuple[Look, ApiServer]) -> None:
     about, server = About(), look[1]
     going = named("Namespace", "another-s", metadata={"deletionTimestamp": "2026-11-24T10:00:00Z"})
