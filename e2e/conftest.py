@@ -15,18 +15,25 @@ CLOUD_ONLY = ("test_ack_infrastructure.py", "test_ack_scaling.py")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the files of CLOUD_ONLY for the target ack, and there only gentle checks; nothing where --check names one.
 
-    The catalogue has them all.
+    Of the gentle ones those stay for which the run has what they need. The catalogue has them all.
     """
     runs = RECORD in config.stash or config.option.npu_list
     if not runs or config.option.npu_checks:
         return
-    if config.stash[SETTINGS].target != "ack":
+    settings = config.stash[SETTINGS]
+    if settings.target != "ack":
         left_out = [item for item in items if item.path.name in CLOUD_ONLY]
         items[:] = [item for item in items if item not in left_out]
         if run := config.stash.get(RUN, None):  # the gate has to know that they were not lost
             run.left_out += [declared.id for item in left_out if (declared := check_of(item))]
         return
-    rough = [item for item in items if (declared := check_of(item)) and not is_gentle(declared)]
+    has = {"cloud", *(["scaling"] if settings.allow_scaling else [])}
+    has |= {"visible-devices-env"} if settings.visible_devices_env else set()
+    rough = [
+        item
+        for item in items
+        if (declared := check_of(item)) and not (is_gentle(declared) and has.issuperset(declared.needs))
+    ]
     if rough:
         config.hook.pytest_deselected(items=rough)
         items[:] = [item for item in items if item not in rough]

@@ -10,11 +10,10 @@ import pytest
 from fixtures.ack.infrastructure import ROWS, outcome_of
 from fixtures.ack.outcomes import Expected
 from fixtures.apipaths import path_of
-from fixtures.checks import check, check_of
+from fixtures.checks import NOT_APPLICABLE, check, check_of
 from fixtures.errors import HarnessError
 from fixtures.session import SETTINGS
 from fixtures.targets import Cluster
-from fixtures.verdicts import NOT_APPLICABLE
 
 Row = Callable[[], None]
 PROVIDER_ID = re.compile(r".*\.(i-[a-z0-9]+)")

@@ -16,7 +16,6 @@ from fixtures.options import Settings
 from fixtures.pods import never_pulled
 from fixtures.session import SETTINGS
 from fixtures.targets import Cluster
-from fixtures.verdicts import NOT_APPLICABLE
 from fixtures.wait import phase, wait_for
 
 NODE_SECONDS = 900.0
@@ -26,8 +25,6 @@ NODE_SECONDS = 900.0
 @pytest.fixture
 def settings(request: pytest.FixtureRequest) -> Settings:
     found: Settings = request.config.stash[SETTINGS]
-    if not found.allow_scaling:
-        pytest.skip(f"{NOT_APPLICABLE}a node costs money, and --allow-scaling was not given.")
     return found
 
 
@@ -55,7 +52,12 @@ def new_instances(cluster: Cluster, settings: Settings, waiting_pod: Object) -> 
         yield found
 
 
-@check("scale-node-pool", needs=["cloud"], source="document", verbs=["nodes: get list", "pods: create get list watch"])
+@check(
+    "scale-node-pool",
+    needs=["cloud", "scaling"],
+    source="document",
+    verbs=["nodes: get list", "pods: create get list watch"],
+)
 def test_a_pod_that_waits_lands_on_the_new_node(
     cluster: Cluster, new_instances: set[str], waiting_pod: Object, namespace: str
 ) -> None:

@@ -54,7 +54,7 @@ def rows_of(catalogue: Catalogue, runs: Sequence[Results], policy: Policy, today
 def _row(entry: Entry, found: Sequence[Seen], policy: Policy, runs: Sequence[Results]) -> CheckRow:
     in_profile = entry.profile in PROFILES[policy.profile]
     required = entry.id in policy.checks or (in_profile and entry.level == "must")
-    status = _status(entry, found, policy.skips)
+    status = _status(entry, found, policy)
     lacking = _lacking(entry, runs, policy.skips) if status == "missing" else ""
     if lacking:
         status = "not-applicable"
@@ -106,13 +106,13 @@ def _observations(found: Iterable[Seen]) -> tuple[Observation, ...]:
     )
 
 
-def _status(entry: Entry, found: Sequence[Seen], may_lack: frozenset[str]) -> Status:
+def _status(entry: Entry, found: Sequence[Seen], policy: Policy) -> Status:
     runs = [one.results.run.id for one in found]
     checks = [one.check for one in found]
     outcomes = {check.outcome for check in checks}
     passed = outcomes & {"passed", "known-upstream"}
     uncalled = any(check.outcome == "passed" and "call" not in check.seconds for check in checks)
-    excused = all(_may_skip(entry, one, may_lack) for one in found if one.check.outcome == "skipped")
+    excused = all(_may_skip(entry, one, policy) for one in found if one.check.outcome == "skipped")
     in_order: tuple[tuple[object, Status], ...] = (
         (not found, "missing"),
         (len(set(runs)) < len(runs), "duplicated"),
@@ -129,12 +129,14 @@ def _status(entry: Entry, found: Sequence[Seen], may_lack: frozenset[str]) -> St
     return next(status for holds, status in in_order if holds)
 
 
-def _may_skip(entry: Entry, one: Seen, may_lack: frozenset[str]) -> bool:
+def _may_skip(entry: Entry, one: Seen, policy: Policy) -> bool:
+    if one.check.skipped_for == "not-applicable":
+        return policy.not_applicable
     has = one.results.capabilities
     if has is None or one.check.skipped_for != "capability":
         return False
     lacks = set(entry.needs) - has
-    return bool(lacks) and lacks <= may_lack
+    return bool(lacks) and lacks <= policy.skips
 
 
 def _lacking(entry: Entry, runs: Sequence[Results], may_lack: frozenset[str]) -> str:

@@ -175,6 +175,7 @@ class Policy:
         coverage: `nodes` when something must have run on every node with NPUs, `devices` on every NPU; else `none`.
         skips: capabilities that a target may lack: a check that needs one of them may be skipped or
             left out there.
+        not_applicable: whether a check may have found that the cluster has nothing of what it is about.
         flaky: how many checks may have passed only at a later try.
         candidate: what the verdict must be about.
         accuracy: None not to compare.
@@ -191,6 +192,7 @@ class Policy:
     repeats: int
     coverage: str
     skips: frozenset[str]
+    not_applicable: bool
     flaky: int
     candidate: Candidate
     accuracy: Accuracy | None
@@ -254,6 +256,7 @@ def _policy(content: dict[str, Any], lines: Mapping[Any, int], file: Path, sha25
         repeats=top["repeats"],
         coverage=top["coverage"],
         skips=frozenset(top["skips"]),
+        not_applicable=top["not_applicable"],
         flaky=top["flaky"],
         candidate=Candidate(**read(("candidate",), CANDIDATE, top["candidate"])),
         accuracy=Accuracy(**accuracy) if accuracy is not None else None,

@@ -111,7 +111,7 @@ EXCUSABLE = ("failed", "error", "skipped", "not-run", "flaky", "known-upstream",
 DIFFERENCES = ("new-skip", "lost-check", "slow-wait", "new-warning", "new-failure")
 CAPABILITIES = (
     *("admin", "cloud", "disruptive", "faults", "idle-nodes", "npu-node-access", "own-cluster", "podresources"),
-    *("registry", "visible-devices-env"),
+    *("registry", "scaling", "visible-devices-env"),
 )
 
 TOP = {
@@ -120,6 +120,7 @@ TOP = {
     "repeats": Rule(_whole(1, 1000), 1),
     "coverage": Rule(_one_of("devices", "nodes", "none"), "nodes"),
     "skips": Rule(_some_of(*CAPABILITIES), ()),
+    "not_applicable": Rule(_switch, default=False),
     "flaky": Rule(_whole(0, 1000), 0),
     "required": Rule(_any, {}),
     "candidate": Rule(_any, {}),

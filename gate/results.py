@@ -73,7 +73,8 @@ class CheckResult(Struct, frozen=True, gc=False):
         needs: the capabilities that a target must have for it.
         nodeid: pytest's name for it.
         outcome: what became of it.
-        skipped_for: `capability` when the target lacks one of `needs`; empty when it was not skipped.
+        skipped_for: `capability` when the target lacks one of `needs`, `not-applicable` when it has nothing of what the
+            check is about; empty when it was not skipped.
         tries: how often it was run until this outcome.
         reason: why it did not pass, on one line.
         remedy: what to do next.
@@ -98,7 +99,7 @@ class CheckResult(Struct, frozen=True, gc=False):
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...]
     measured: tuple[Measured, ...]
-    skipped_for: Literal["", "capability", "other"] = ""
+    skipped_for: Literal["", "capability", "not-applicable", "other"] = ""
     tries: int = 1
 
 

@@ -22,7 +22,7 @@ from openapi.server import FakeOpenApi, Fault
 
 from fixtures.ack.bounds import RUN_LABEL, bounded, priority_class, quotas, removed_leftovers
 from fixtures.ack.lease import held_lease
-from fixtures.ack.rights import Right, is_gentle, require_rights, rights
+from fixtures.ack.rights import CAPABILITIES, Right, is_gentle, require_rights, rights
 from fixtures.catalogue import collected
 from fixtures.checks import Check
 from fixtures.client import Client, connect
@@ -328,8 +328,8 @@ def test_what_a_check_declares_is_asked_for_unless_the_target_cannot_run_it() ->
     assert more == {Right("batch", "jobs/status", "get"), Right("", "services", "create")}
 
 
-def test_a_check_that_needs_but_a_cloud_is_gentle_so_that_a_run_there_leaves_out_none_without_a_reason() -> None:
-    needing_no_more = [entry.check for entry in collected() if set(entry.check.needs) <= {"cloud"}]
+def test_what_needs_no_more_than_ack_may_have_is_gentle_so_that_a_run_leaves_out_none_without_a_reason() -> None:
+    needing_no_more = [entry.check for entry in collected() if set(entry.check.needs) <= CAPABILITIES]
     assert [check.id for check in needing_no_more if not is_gentle(check)] == []
 
 

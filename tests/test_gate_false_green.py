@@ -183,3 +183,16 @@ def test_a_check_may_be_left_out_only_where_the_policy_lets_the_target_lack_what
     for capabilities in (None, ["cloud"]):
         left_out["capabilities"] = capabilities
         assert judged(tmp_path, left_out).exit_code == 2, "a target that has it, or does not say, is no reason"
+
+
+def test_a_check_that_found_nothing_of_what_it_is_about_needs_the_policy_s_word(tmp_path: Path) -> None:
+    content = results()
+    reason = "Not applicable: superseded: Today's ACK gives instances a role."
+    of(content, "alloc-exclusive").update(outcome="skipped", reason=reason, skipped_for="not-applicable")
+    assert codes(judged(tmp_path, content)) == {"check-skipped"}
+    decision = judged(tmp_path, content, text=POLICY.replace("format = 1\n", "format = 1\nnot_applicable = true\n", 1))
+    (row,) = [row for row in decision.checks if row.id == "alloc-exclusive"]
+    assert (decision.exit_code, row.status, row.reason) == (0, "not-applicable", reason)
+    of(content, "alloc-exclusive").update(skipped_for="other")
+    text = POLICY.replace("format = 1\n", "format = 1\nnot_applicable = true\n", 1)
+    assert codes(judged(tmp_path, content, text=text)) == {"check-skipped"}, "any other skip is none"

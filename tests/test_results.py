@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures import junit
-from fixtures.checks import Check
+from fixtures.checks import NOT_APPLICABLE, Check
 from fixtures.errors import ExitCode, HarnessError
 from fixtures.record import Record, Retry, Wait
 from fixtures.results import ORDER, CheckResult, Outcome, Phase, Run, without_secrets
 from fixtures.resultsfolder import evidence_folder, take_over, write_whole
 from fixtures.steps import Steps
 from fixtures.summary import SCREEN, summary_lines
-from fixtures.verdicts import NOT_APPLICABLE, blames_product, exit_code, verdict_of
+from fixtures.verdicts import blames_product, exit_code, verdict_of
 
 
 def run_of(*outcomes: str, level: str = "must", ended: bool = True, **fields: Any) -> Run:
