@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -66,8 +67,14 @@ def _passed(results: Results) -> bool:
     return results.run.state == "finished" and "pass" in words and "fail" not in words
 
 
+@lru_cache(maxsize=4096)
+def _claimed(claim: str) -> str:
+    """The same in every run."""
+    return f"    {shown(claim)}"
+
+
 def _said(check: CheckResult) -> Iterator[str]:
-    yield f"    {shown(check.claim)}"
+    yield _claimed(check.claim)
     if check.outcome != "passed":
         yield f"    {check.outcome}: {shown(check.reason, 2000)}"
     for one in check.measured:
