@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,18 @@ def test_a_client_certificate_logs_in(
     assert connected(secure.url, user, cluster).get(POD)["kind"] == "Pod"
     assert secure.asked[0].user == "test-client"
     assert secure.asked[0].token == ""
+
+
+def test_threads_may_connect_at_the_same_time(
+    secure: ApiServer, certificates: Certificates, connected: Connect
+) -> None:
+    files = {"client-certificate": certificates.file("client.crt"), "client-key": certificates.file("client.key")}
+    client = connected(secure.url, files, {"certificate-authority": certificates.file("ca.crt")})
+    secure.on(f"GET {POD}", Answer(pod(), headers={"Connection": "close"}))
+    with ThreadPoolExecutor(8) as threads:
+        kinds = list(threads.map(lambda _: client.get(POD)["kind"], range(300)))
+    assert set(kinds) == {"Pod"}
+    assert {asked.user for asked in secure.asked} == {"test-client"}
 
 
 def test_the_authority_of_a_cluster_that_was_made_years_ago_is_believed_as_by_kubectl(
