@@ -154,7 +154,7 @@ def test_pods_with_and_without_npus_side_by_side(
 @check(
     "access-env-forged",
     profile="conformance",
-    needs=["visible-devices-env"],
+    needs=["idle-nodes", "visible-devices-env"],
     source="CNCF AI conformance 1.34 secure accelerator access",
     defects=["forged-variable-honoured"],
     verbs=["pods/log: get", "pods: create delete get list watch"],
