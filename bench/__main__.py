@@ -57,9 +57,8 @@ def cold_run() -> Run:
         try:
             return timed_run("--no-keep", cache=cache)
         finally:
-            subprocess.run(
-                [sys.executable, "-m", "fixtures.cli", "clean"], cwd=ROOT, env=environment(cache), check=True
-            )
+            argv = [sys.executable, "-m", "fixtures.cli", "clean", "--keep-cache"]  # images of a user's engine stay
+            subprocess.run(argv, cwd=ROOT, env=environment(cache), check=True)
 
 
 def plain_kubectl(rounds: int) -> float:

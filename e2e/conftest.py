@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.ack.rights import is_gentle
+from fixtures.ack.rights import capabilities_of, is_gentle
 from fixtures.checks import check_of
 from fixtures.session import RECORD, RUN, SETTINGS
 
@@ -27,8 +27,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if run := config.stash.get(RUN, None):  # the gate has to know that they were not lost
             run.left_out += [declared.id for item in left_out if (declared := check_of(item))]
         return
-    has = {"cloud", *(["scaling"] if settings.allow_scaling else [])}
-    has |= {"visible-devices-env"} if settings.visible_devices_env else set()
+    has = capabilities_of(settings)
     rough = [
         item
         for item in items

@@ -90,7 +90,7 @@ def test_from_a_cluster_s_id_to_a_cluster(run: Run, server: ApiServer) -> None:
         assert str(file).startswith("/dev/shm/") == os.access("/dev/shm", os.W_OK)  # noqa: S108
         asked = next(one for one in _fake(run).asked if one.action == "DescribeClusterUserKubeconfig").query
         assert asked == {"TemporaryDurationMinutes": "70", "PrivateIpAddress": "false"}
-        assert cluster.capabilities == {"cloud"}
+        assert cluster.capabilities == {"cloud", "visible-devices-env"}
         assert cluster.facts["cluster"] == f"npu ({CLUSTER}) in cn-shanghai"
         assert cluster.facts["cluster type"] == "ManagedKubernetes Default"
         assert cluster.facts["nodes"] == "1, of which 0 with aliyun.com/npu"
