@@ -135,6 +135,16 @@ def test_an_interrupt_ends_the_programs_of_every_thread_and_lets_no_other_start(
     assert run(["echo", "again"]) == "again\n"
 
 
+def test_a_program_that_ended_is_not_late_because_another_thread_waits_for_it_too() -> None:
+    with followed(["true"], seconds=30) as program:
+        assert program.process.stdout
+        program.process.stdout.read()
+        lock = program.process._waitpid_lock  # type: ignore[attr-defined]
+        lock.acquire()
+        threading.Timer(0.2, lock.release).start()
+        program.success("Nothing to do.")
+
+
 TALKER = "import sys, time; print('one'); print('two', file=sys.stderr, end='', flush=True); time.sleep(60)"
 
 
