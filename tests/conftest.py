@@ -25,6 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:datetime.datetime.utcnow:DeprecationWarning")  # Alibaba's SDK
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    # half of the time is spent in deadlines that are waited for, which another process can use
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_collection_finish() -> None:
     # a run of pytest inside a test collects garbage several times as it ends: no need to look at all that is imported
     gc.collect()
