@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from pathlib import Path
 
 from fixtures.resultsfolder import EVIDENCE, EXPLAINED, MARK
@@ -14,26 +16,61 @@ from gate.jsonfile import shown
 from gate.results import Outcome, Results, evidence_of
 from gate.runs import AGAIN
 
+PIECE = 32 * 2**20
+"""Bytes that are read in one go: to hand a file to another process takes as long as to read a quarter of a MiB."""
 MOST_NAMED = 3
 """Of files that no check names."""
 KEPT_FOR: tuple[Outcome, ...] = ("failed", "error", "known-upstream")
 """Outcomes for which a run keeps evidence."""
 
 
-def findings_of_evidence(runs: Sequence[Results]) -> list[Finding]:
-    """Files of evidence that are missing, changed, not in their folder or of no check; read in pieces, side by side."""
-    named = [(results, kept) for results in runs for kept in evidence_of(results)]
-    found = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a hash is computed without Python's lock
-        problems = pool.map(lambda one: _problem(one[0].folder, one[1].file, one[1].sha256, one[1].bytes), named)
+@dataclass
+class EvidenceReading:
+    """The evidence of runs, hashed beside whatever else is done with them.
+
+    Attributes:
+        pool: does it.
+    """
+
+    pool: Executor
+    _runs: list[Results] = field(default_factory=list)
+    _waiting: list[tuple[Path, str, str, int]] = field(default_factory=list)
+    _begun: list[Future[list[str]]] = field(default_factory=list)
+
+    def add(self, results: Results) -> None:
+        """Begin to read what a run kept, together with what is too little to be read alone."""
+        self._runs.append(results)
+        self._waiting += [(results.folder, kept.file, kept.sha256, kept.bytes) for kept in evidence_of(results)]
+        while self._waiting:
+            sizes = accumulate(size for *_, size in self._waiting)
+            enough = next((number for number, bytes_ in enumerate(sizes, 1) if bytes_ >= PIECE), None)
+            if enough is None:
+                break
+            self._begin(enough)
+
+    def _begin(self, files: int) -> None:
+        self._begun.append(self.pool.submit(_problems, self._waiting[:files]))
+        del self._waiting[:files]
+
+    def findings(self) -> list[Finding]:
+        """Files that are missing, changed, not in their folder or of no check, of every run that was added."""
+        if self._waiting:
+            self._begin(len(self._waiting))
+        problems = chain.from_iterable(each.result() for each in self._begun)
+        named = [(results, kept) for results in self._runs for kept in evidence_of(results)]
+        found = []
         for (results, kept), problem in zip(named, problems, strict=True):
             if problem:
                 sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {problem}."
                 found.append(Finding("evidence-changed", "inconclusive", sentence, AGAIN, run=results.run.id))
-    for results in runs:
-        found += _unnamed(results)
-        found += _lacking(results)
-    return found
+        for results in self._runs:
+            found += _unnamed(results)
+            found += _lacking(results)
+        return found
+
+
+def _problems(files: Sequence[tuple[Path, str, str, int]]) -> list[str]:
+    return [_problem(*file) for file in files]
 
 
 def _problem(folder: Path, name: str, sha256: str, size: int) -> str:

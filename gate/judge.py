@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gate.accuracy import Compared, compare_accuracies
+from gate.beside import beside
 from gate.catalogue import CATALOGUE, Catalogue, Entry, read_catalogue
 from gate.causes import explain
 from gate.closedworld import findings_of_catalogue, findings_of_rows, findings_of_waivers, rows_of
 from gate.decision import CheckRow, Decision, Effect, Finding, NamedFile, Statistic
-from gate.evidence import findings_of_evidence
+from gate.evidence import EvidenceReading
 from gate.jsonfile import UnreadableError, shown
 from gate.policy import Policy
 from gate.rates import compare_throughput, compare_timings
@@ -46,8 +47,11 @@ def decide(
         catalogue: what `npu-e2e catalogue --format json` printed; the one that the first run kept when None.
     """
     findings: list[Finding] = []
-    runs = _read(folders, findings)
-    accepted = _read(baseline, findings)
+    with beside(len(folders) + len(baseline)) as pool:
+        evidence = EvidenceReading(pool)
+        runs = _read(folders, findings, evidence)
+        accepted = _read(baseline, findings, evidence)
+        of_evidence = evidence.findings()
     today = datetime.fromtimestamp(now, UTC).date()
     known = _catalogue(catalogue or (runs[0].folder / CATALOGUE if runs else None), runs, findings)
     from_baseline = findings_of_baseline_subject(runs, accepted)
@@ -58,7 +62,7 @@ def decide(
         findings += findings_of_catalogue(known, runs, policy)
     findings += findings_of_waivers(policy, rows, today)
     findings += findings_of_runs(runs, now)
-    findings += findings_of_evidence([*runs, *accepted])
+    findings += of_evidence
     findings += findings_of_subject(runs, policy.candidate)
     findings += _coverage(runs, policy)
     findings += [*findings_of_baseline(rows, runs, accepted, policy), *from_baseline]
@@ -85,7 +89,7 @@ def decide(
     )
 
 
-def _read(folders: Iterable[Path], findings: list[Finding]) -> list[Results]:
+def _read(folders: Iterable[Path], findings: list[Finding], evidence: EvidenceReading) -> list[Results]:
     runs = []
     for folder in folders:
         if not (folder / RESULTS).exists() and not (folder / RESULTS).is_symlink():
@@ -96,6 +100,8 @@ def _read(folders: Iterable[Path], findings: list[Finding]) -> list[Results]:
             runs.append(read_results(folder))
         except UnreadableError as error:
             findings.append(Finding("unreadable", "inconclusive", error.cause, error.remedy))
+        else:
+            evidence.add(runs[-1])
     return runs
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fixtures.errors import HarnessError
 from fixtures.resultsfolder import MARK, write_whole
+from gate.beside import beside
 from gate.decision import Decision, NamedFile
 from gate.envelope import sealed, signer_of
 from gate.gotest import E2E_LOG, GO_TEST, event_lines, log_lines
@@ -16,6 +17,7 @@ from gate.jsonfile import read_bounded, shown
 from gate.junit import JUNIT, write_junit
 from gate.layout import BASELINE, REPORT, RUNS, SUMMARY, evidence_file, named_runs, results_file
 from gate.report.page import write_report
+from gate.report.views import charts_of
 from gate.results import RESULTS, Results, evidence_of
 from gate.statement import CATALOGUE, POLICY, STATEMENT, Kept, statement_of
 from gate.summary import markdown
@@ -45,15 +47,17 @@ def write_outputs(decision: Decision, folder: Path, key: Path | None = None) -> 
     signer = signer_of(key) if key else None
     _take_over(folder, decision)
     (folder / STATEMENT).unlink(missing_ok=True)
-    write_junit(folder / JUNIT, decision)
-    _write_pieces(folder / E2E_LOG, (f"{line}\n".encode() for line in log_lines(decision.results)))
-    _write_pieces(folder / GO_TEST, event_lines(decision.results))
-    write_report(folder / REPORT, decision)
-    text = markdown(decision)
-    write_whole(folder / SUMMARY, text)
+    with beside(len(decision.results)) as pool:
+        charts = charts_of(decision, pool)  # are drawn while all that comes before the report is written
+        write_junit(folder / JUNIT, decision)
+        _write_pieces(folder / E2E_LOG, (f"{line}\n".encode() for line in log_lines(decision.results)))
+        _write_pieces(folder / GO_TEST, event_lines(decision.results))
+        copies = list(_copies(folder, decision))
+        text = markdown(decision)
+        write_whole(folder / SUMMARY, text)
+        write_report(folder / REPORT, decision, charts)
     _add_job_summary(text)
-    files = [_kept(folder, name) for name in (JUNIT, E2E_LOG, GO_TEST, REPORT, SUMMARY)]
-    files += _copies(folder, decision)
+    files = [*(_kept(folder, name) for name in (JUNIT, E2E_LOG, GO_TEST, REPORT, SUMMARY)), *copies]
     if signer is None:
         return None
     files += [kept for run, results in named_runs(decision.results) for kept in _evidence(run, results)]

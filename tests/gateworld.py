@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gate.beside import beside
 from gate.decision import Decision
 from gate.judge import decide
 from gate.policy import Policy, read_policy
+from gate.report.page import html
+from gate.report.views import charts_of
 
 NOW = time.mktime((2026, 11, 24, 12, 0, 0, 0, 0, 0)) // 1
 IMAGES = 49_664
@@ -217,3 +220,9 @@ def judged(
 def codes(decision: Decision) -> set[str]:
     """The kinds of what stands against a release."""
     return {finding.code for finding in decision.findings if finding.effect not in ("warning", "note")}
+
+
+def page_of(decision: Decision) -> str:
+    """The report, as text."""
+    with beside(1) as pool:
+        return html(decision, charts_of(decision, pool))

@@ -15,7 +15,7 @@ from typing import Any
 import junitparser
 import pytest
 import xmlschema
-from gateworld import IMAGES, TOP_1, judged, keep, of, policy, results, write
+from gateworld import IMAGES, TOP_1, judged, keep, of, page_of, policy, results, write
 from gateworld import NOW as LATER
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +24,7 @@ from test_gate_damage import HOSTILE as VALUES
 from test_gate_damage import at, places
 
 from fixtures.junitxml import add_case, describe, end_with
+from gate.beside import beside
 from gate.decision import Cause, Decision
 from gate.gotest import event_lines, log_lines
 from gate.judge import decide
@@ -32,7 +33,6 @@ from gate.outputs import JOB_SUMMARY, write_outputs
 from gate.policy import Policy
 from gate.releases import history_of, read_release
 from gate.report import charts, history, views
-from gate.report.page import html
 from gate.report.text import clean, excerpt, markdown_text
 from gate.results import PodTimes
 from gate.summary import markdown
@@ -86,7 +86,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_says_the_verdict_first_and_all_that_was_asked_for(tmp_path: Path) -> None:
-    page = Page(html(failing(tmp_path)))
+    page = Page(page_of(failing(tmp_path)))
     assert page.open == []
     order = (
         "FAIL", "It must not be released.", "What stands against it", "What was tested", "v1.37.2", "sha256:1111",
@@ -100,7 +100,7 @@ def test_the_page_says_the_verdict_first_and_all_that_was_asked_for(tmp_path: Pa
 
 
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
-    text = html(failing(tmp_path, HOSTILE))
+    text = page_of(failing(tmp_path, HOSTILE))
     page = Page(text)
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "img", "iframe", "object", "embed", "base", "form", "a", "foreignobject", "image"}
@@ -121,17 +121,17 @@ def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_the_page_is_the_same_bytes_each_time(tmp_path: Path) -> None:
     decision = failing(tmp_path)
-    assert html(decision) == html(decision)
+    assert page_of(decision) == page_of(decision)
 
 
 def test_a_pass_without_anything_to_draw_is_a_page_too(tmp_path: Path) -> None:
     content = results()
     content["pods"], content["subject"] = [], {"before": None, "after": None}
-    page = Page(html(judged(tmp_path, content)))
+    page = Page(page_of(judged(tmp_path, content)))
     assert page.words.strip().startswith("INCONCLUSIVE")
     assert "not known: the runs do not say" in page.words
     (tmp_path / "none").mkdir()
-    assert "This says nothing of the candidate." in Page(html(judged(tmp_path / "none"))).words
+    assert "This says nothing of the candidate." in Page(page_of(judged(tmp_path / "none"))).words
 
 
 def test_the_page_stays_small_however_many_runs_there_are(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_page_stays_small_however_many_runs_there_are(tmp_path: Path) -> Non
             {"name": "rate", "unit": "it/s", "check": "", "points": [[NOW + i, 1.0] for i in range(3000)]}
         ]
         contents.append(content)
-    text = html(judged(tmp_path, *contents))
+    text = page_of(judged(tmp_path, *contents))
     assert len(text) < 4_000_000
     assert "2 more pods are not drawn" in text
     assert "and 2 more runs, which finished" in text
@@ -375,7 +375,7 @@ def test_whatever_is_in_the_results_the_page_is_whole(
     with pytest.MonkeyPatch.context() as patch:
         for name in ("pod_timeline", "intervals", "lines_over_time"):
             patch.setattr(charts, name, drawn_once(getattr(charts, name)))
-        page = Page(html(damaged(world, path, value)))
+        page = Page(page_of(damaged(world, path, value)))
     assert page.open == []
     assert not {tag for tag, _ in page.tags} & {"script", "img"}
 
@@ -387,14 +387,15 @@ def test_numbers_that_no_axis_can_have_are_not_drawn(tmp_path: Path, value: floa
     of(content, "flow-throughput")["measured"][0]["value"] = value
     for pod_of_it in content["pods"]:
         pod_of_it.update(created=32_503_680_000, scheduled=0, started=5, finished=0, npus=100_000)
-    assert Page(html(judged(tmp_path, content))).open == []
+    assert Page(page_of(judged(tmp_path, content))).open == []
     run = read_release(tmp_path / "run-0")
     assert Page(history.html(history_of([run, run]))).open == []
 
 
 def test_a_drop_that_fails_is_drawn_beside_its_threshold_and_baseline(tmp_path: Path) -> None:
     low = judged(tmp_path, results(top_1=TOP_1 - IMAGES // 50), baseline=[results("bbbb0001")])
-    (chart,) = views.accuracy_charts(low)
+    with beside(1) as pool:
+        (chart,) = views.charts_of(low, pool).accuracy
     assert {"threshold", "baseline", "largest allowed drop", "no change"} <= set(
         re.findall(r">([a-z ]+)</text>", chart.svg)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gate.decision import Statistic
+from gate.report.drawing import MOST_PODS
 from gate.report.text import label
 from gate.results import PodTimes
 
@@ -55,11 +57,10 @@ WIDTH = 9.0
 """Inches, of every chart."""
 LETTER = 0.078
 """Inches that a letter of an axis takes, at most."""
-MOST_PODS = 200
-"""In one chart: more would be lines without a name."""
 MOST_POINTS = 2000
 """Of one line: more than a screen has columns."""
 LARGEST = 1e100
+_drawing = threading.Lock()  # matplotlib's settings are those of the process
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -70,7 +71,7 @@ def _svg(
 
     The margins `left` and `right` are in inches: to have them found takes ten times as long as to draw.
     """
-    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+    with _drawing, mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH, height))
         draw(figure)
         figure.subplots_adjust(left / WIDTH, 0.5 / height, 1 - right / WIDTH, 1 - 0.3 / height)

@@ -36,15 +36,16 @@ def style() -> Markup:
     return Markup((HERE / "page.css").read_text(encoding="utf-8"))  # noqa: S704 - ours
 
 
-def html(decision: Decision) -> str:
+def html(decision: Decision, charts: views.Charts) -> str:
     """The whole document."""
-    return environment().get_template("page.html").render(decision=decision, views=views, style=style())
+    page = environment().get_template("page.html")
+    return page.render(decision=decision, views=views, charts=charts, style=style())
 
 
-def write_report(file: Path, decision: Decision) -> None:
+def write_report(file: Path, decision: Decision, charts: views.Charts) -> None:
     """Write the page, whole or not at all.
 
     Raises:
         OSError: it cannot be written; what was there before still is.
     """
-    write_whole(file, html(decision))
+    write_whole(file, html(decision, charts))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from markupsafe import Markup
-
 from gate.decision import EXIT_CODES, CheckRow, Decision, Finding
 from gate.layout import evidence_file, named_runs
 from gate.policyrules import DIFFERENCES
-from gate.report import charts
+from gate.report.drawing import MOST_PODS, Chart, begun
 from gate.report.text import day, duration, excerpt
 from gate.results import Results, Series
 
 MOST_RUNS = 40
 """In the table of runs."""
 MOST_TIMELINES = 4
+MOST_SERIES = 6
+MOST_STATISTICS = 12
+"""In the chart of intervals; the table has all."""
 MOST_FAILURES = 60
 """With their evidence; the catalogue names the rest."""
 MOST_EXCERPTS = 3
@@ -40,12 +42,13 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A drawing, what it shows in a sentence, and what is not in it."""
+class Charts:
+    """All of a page; and how many runs have pods that are not drawn."""
 
-    title: str
-    svg: Markup
-    note: str = ""
+    accuracy: list[Chart]
+    series: list[Chart]
+    timelines: list[Chart]
+    left: int
 
 
 def against(decision: Decision) -> list[Finding]:
@@ -103,7 +106,19 @@ def run_rows(decision: Decision) -> tuple[list[tuple[str, Results, str, str]], i
     return rows, len(runs) - len(rows)
 
 
-def timelines(decision: Decision) -> tuple[list[Chart], int]:
+def charts_of(decision: Decision, pool: Executor) -> Charts:
+    """The charts of the page, which `pool` begins to draw."""
+    drawn, left = _timelines(decision, pool)
+    return Charts(_accuracy(decision, pool), _series(decision, pool), drawn, left)
+
+
+def _accuracy(decision: Decision, pool: Executor) -> list[Chart]:
+    """Every statistic with its interval."""
+    some = decision.statistics[:MOST_STATISTICS]
+    return [begun(pool, "Values with their confidence intervals", "intervals", some)] if some else []
+
+
+def _timelines(decision: Decision, pool: Executor) -> tuple[list[Chart], int]:
     """Pods and NPUs over time, of MOST_TIMELINES runs with failures first; and how many more runs there are."""
     bad = {one.run for row in decision.checks if row.blocks for one in row.observations if one.outcome != "passed"}
     runs = [(name, results) for name, results in named_runs(decision.results) if results.pods]
@@ -112,9 +127,10 @@ def timelines(decision: Decision) -> tuple[list[Chart], int]:
     for number, (name, results) in enumerate(runs[:MOST_TIMELINES]):
         began = min([results.run.began, *(pod.created for pod in results.pods if pod.created is not None)])
         capacity = sum(node.npus for node in results.after.nodes) if results.after else 0
-        svg = charts.pod_timeline(results.pods, began, _ended(results), capacity, f"pods-{number}")
-        left = len(results.pods) - charts.MOST_PODS
-        made.append(Chart(f"Run {name}", svg, f"{left} more pods are not drawn." if left > 0 else ""))
+        what = (results.pods, began, _ended(results), capacity, f"pods-{number}")
+        left = len(results.pods) - MOST_PODS
+        note = f"{left} more pods are not drawn." if left > 0 else ""
+        made.append(begun(pool, f"Run {name}", "pod_timeline", *what, note=note))
     return made, len(runs) - len(made)
 
 
@@ -123,7 +139,7 @@ def _ended(results: Results) -> float:
     return max([results.run.ended or results.run.began, *times])
 
 
-def series_charts(decision: Decision) -> list[Chart]:
+def _series(decision: Decision, pool: Executor) -> list[Chart]:
     """Numbers over the run, such as the throughput: of each name and unit, the last runs."""
     grouped: dict[tuple[str, str], list[tuple[str, Results, Series]]] = {}
     for name, results in named_runs(decision.results):
@@ -131,21 +147,15 @@ def series_charts(decision: Decision) -> list[Chart]:
             if one.points:
                 grouped.setdefault((one.name, one.unit), []).append((name, results, one))
     made = []
-    for number, ((name, unit), several) in enumerate(list(grouped.items())[:6]):
+    for number, ((name, unit), several) in enumerate(list(grouped.items())[:MOST_SERIES]):
         lines = [
             (f"run {run}", [(at - results.run.began, value) for at, value in one.points])
             for run, results, one in several[-MOST_TIMELINES:]
         ]
         left = len(several) - len(lines)
-        svg = charts.lines_over_time(f"series-{number}", f"{name} over the run", unit, lines)
-        made.append(Chart(f"{name} over the run", svg, f"{left} more are not drawn." if left else ""))
+        title, note = f"{name} over the run", f"{left} more are not drawn." if left else ""
+        made.append(begun(pool, title, "lines_over_time", f"series-{number}", title, unit, lines, note=note))
     return made
-
-
-def accuracy_charts(decision: Decision) -> list[Chart]:
-    """Every statistic with its interval."""
-    some = decision.statistics[:12]
-    return [Chart("Values with their confidence intervals", charts.intervals(some))] if some else []
 
 
 def nodes(decision: Decision) -> Sequence[tuple[str, ...]]:

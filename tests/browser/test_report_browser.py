@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gateworld import keep, of, results, write
+from gateworld import keep, of, page_of, results, write
 
 from gate.judge import decide
 from gate.policy import read_policy
 from gate.releases import history_of, read_release
-from gate.report import history, page
+from gate.report import history
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -76,7 +76,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     policy = folder / "policy.toml"
     policy.write_text('format = 1\nprofile = "conformance"\nskips = ["cloud"]\n[accuracy]\nimages = 49664\n'
                       '[accuracy.top_1]\nat_least = 0.748\nvisible_drop = 0.0125\n')  # fmt: skip
-    page.write_report(file, decide([run], read_policy(policy), now=began + 4000, baseline=[base]))
+    file.write_text(page_of(decide([run], read_policy(policy), now=began + 4000, baseline=[base])))
     return file
 
 

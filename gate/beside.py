@@ -1,0 +1,52 @@
+"""Work beside the gate's own, hashing and drawing, on the processors that reading leaves free."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.connection import wait
+
+from fixtures.errors import HarnessError
+
+MANY = 20
+"""Runs from which a process of its own, which takes a third of a second to start, is worth it."""
+
+
+@contextlib.contextmanager
+def beside(runs: int) -> Iterator[Executor]:
+    """Where to do what can be done meanwhile: other processes if there are MANY `runs`, else threads.
+
+    Everything that is given to it, and returned, has to be picklable. None of it runs any more after the block.
+
+    Raises:
+        HarnessError: a process was ended by somebody, such as the kernel for want of memory.
+    """
+    spare = (os.cpu_count() or 1) - 1
+    if runs < MANY or not spare:
+        pool: Executor = ThreadPoolExecutor(os.cpu_count())
+    else:  # not forked: a fork inherits the locks of threads that it has not
+        pool = ProcessPoolExecutor(spare, multiprocessing.get_context("spawn"), _end_with_parent)
+    try:
+        yield pool
+    except BrokenExecutor as error:
+        reason = "A process that helped the gate to read was ended from outside."
+        raise HarnessError(reason, "Give it more memory, then run the gate again.") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Leave interrupts to the parent, and do not outlive it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
