@@ -13,12 +13,13 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from asyncinotify import Inotify, Mask
+from asyncinotify import Event, Inotify, Mask
 
 from fake_npu import cdi, events
 from fake_npu.config import EXIT_USAGE, Config, ConfigError, load
 from fake_npu.control import Control, listening
 from fake_npu.faults import FaultError, Faults, fault_of
+from fake_npu.folders import Folders
 from fake_npu.inventory import Health, Inventory, InventoryError
 from fake_npu.metrics import Metrics, served
 from fake_npu.registration import Registrar, RegistrationError
@@ -75,11 +76,13 @@ async def _plugin(config: Config, faults: Faults) -> None:
     config.control_socket.unlink(missing_ok=True)
     with served(metrics, not_ready, config.http_address, config.http_port) as port:
         events.info("plugin-started", resource=config.resource_name, node=config.node, http_port=port)
-        with _ended_by_signal(servicer.stopping):
+        with _ended_by_signal(servicer.stopping), Inotify() as inotify:
+            folders = Folders(inotify)
+            _watch_nodes(config, inventory, folders)
             async with listening(control, str(config.control_socket)), asyncio.TaskGroup() as tasks:
                 work = [
-                    tasks.create_task(registrar.keep()),
-                    tasks.create_task(_watch_nodes(config, inventory)),
+                    tasks.create_task(registrar.keep(folders)),
+                    tasks.create_task(folders.tell()),
                     tasks.create_task(_publish(config, inventory, metrics)),
                 ]
                 await servicer.stopping.wait()
@@ -105,16 +108,16 @@ def _ended_by_signal(stopping: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-async def _watch_nodes(config: Config, inventory: Inventory) -> None:
+def _watch_nodes(config: Config, inventory: Inventory, folders: Folders) -> None:
     """A device whose node goes is Unhealthy, one whose node comes is as it was marked; told by the file system."""
-    names = {path.name for path in (config.seen_path_of(device.index) for device in inventory.devices())}
-    with Inotify() as watch:
-        watch.add_watch(config.dev_dir, Mask.CREATE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM)
-        inventory.touch()  # what came or went before the watch began
-        async for event in watch:
-            names |= {config.seen_path_of(device.index).name for device in inventory.devices()}
-            if event.name is None or event.name.name in names:
-                inventory.touch()
+
+    def changed(event: Event) -> None:
+        names = {config.seen_path_of(device.index).name for device in inventory.devices()}
+        if event.name is None or event.name.name in names:
+            inventory.touch()
+
+    folders.watch(config.dev_dir, Mask.CREATE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM, changed)
+    inventory.touch()  # what came or went before the watch began
 
 
 async def _publish(config: Config, inventory: Inventory, metrics: Metrics) -> None:

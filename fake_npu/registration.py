@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-from asyncinotify import Inotify, Mask
+from asyncinotify import Event, Mask
 
 from fake_npu import events
 from fake_npu.api import deviceplugin_pb2 as pb
 from fake_npu.api.deviceplugin_pb2_grpc import RegistrationStub, add_DevicePluginServicer_to_server
 from fake_npu.config import Config
 from fake_npu.faults import InjectedError
+from fake_npu.folders import Folders
 from fake_npu.servicer import Servicer
 
 API_VERSION = "v1beta1"
@@ -63,24 +64,27 @@ class Registrar:
         """The plugin's own socket."""
         return self.config.device_plugin_dir / self._socket_name
 
-    async def keep(self) -> None:
+    async def keep(self, folders: Folders) -> None:
         """Serve and register until cancelled; then the server has ended and its socket is removed.
 
+        Args:
+            folders: tells what happens in the kubelet's folder, and raises RegistrationError when that is gone.
+
         Raises:
-            ExceptionGroup: of RegistrationError; the kubelet refused `register_attempts` times, or its folder is gone.
+            RegistrationError: the kubelet refused `register_attempts` times, or its folder cannot be watched.
         """
         folder = self.config.device_plugin_dir
         changes = Mask.CREATE | Mask.MOVED_TO | Mask.DELETE | Mask.MOVED_FROM | Mask.DELETE_SELF | Mask.MOVE_SELF
         try:
-            with Inotify() as watch:
-                try:
-                    watch.add_watch(folder, changes)
-                except OSError as error:
-                    raise RegistrationError(f"{folder} cannot be watched ({error.strerror})") from error
-                self._remove_dead_siblings()
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._watch(watch))
-                    tasks.create_task(self._settle_for_ever())
+            folders.watch(folder, changes, self._changed)
+        except OSError as error:
+            raise RegistrationError(f"{folder} cannot be watched ({error.strerror})") from error
+        try:
+            self._remove_dead_siblings()
+            while True:
+                self._wake.clear()
+                await self._settle()
+                await self._wake.wait()
         finally:
             await self._stop_serving()
 
@@ -88,17 +92,10 @@ class Registrar:
         """Compare what is there with what should be, as after an event."""
         self._wake.set()
 
-    async def _watch(self, watch: Inotify) -> None:
-        async for event in watch:
-            if event.mask & (Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED | Mask.UNMOUNT):
-                raise RegistrationError(f"{self.config.device_plugin_dir} is gone")
-            self._wake.set()
-
-    async def _settle_for_ever(self) -> None:
-        while True:
-            self._wake.clear()
-            await self._settle()
-            await self._wake.wait()
+    def _changed(self, event: Event) -> None:
+        if event.mask & (Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.IGNORED | Mask.UNMOUNT):
+            raise RegistrationError(f"{self.config.device_plugin_dir} is gone")
+        self._wake.set()
 
     async def _settle(self) -> None:
         """Bring back what is not as it should be: the plugin's socket, and its registration with this kubelet."""
