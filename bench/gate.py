@@ -186,6 +186,7 @@ def main() -> int:
             make_run(tenth / f"{number}", number, options.checks, options.evidence * 10**5 // options.runs)
         files = "\n".join(str(file) for file in sorted(whole.rglob("*.*")) if file.name != "catalogue.json")
         folders, small = sorted(whole.iterdir()), sorted(tenth.iterdir())
+        os.sync()  # else the disk is busy with these files while they are measured
         measured([sys.executable, "-c", READ], files)  # so that all of it is in the page cache
         rows = {
             "read": measured([sys.executable, "-c", READ], files),

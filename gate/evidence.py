@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 
 from fixtures.resultsfolder import EVIDENCE, EXPLAINED, MARK
 from gate.decision import Finding
+from gate.hashing import Kept, problems_of
 from gate.jsonfile import shown
 from gate.results import Outcome, Results, evidence_of
 from gate.runs import AGAIN
@@ -34,8 +34,8 @@ class EvidenceReading:
 
     pool: Executor
     _runs: list[Results] = field(default_factory=list)
-    _waiting: list[tuple[Path, str, str, int]] = field(default_factory=list)
-    _begun: list[Future[list[str]]] = field(default_factory=list)
+    _waiting: list[Kept] = field(default_factory=list)
+    _begun: list[tuple[list[Kept], Future[list[str]]]] = field(default_factory=list)
 
     def add(self, results: Results) -> None:
         """Begin to read what a run kept, together with what is too little to be read alone."""
@@ -49,46 +49,31 @@ class EvidenceReading:
             self._begin(enough)
 
     def _begin(self, files: int) -> None:
-        self._begun.append(self.pool.submit(_problems, self._waiting[:files]))
-        del self._waiting[:files]
+        piece, self._waiting = self._waiting[:files], self._waiting[files:]
+        self._begun.append((piece, self.pool.submit(problems_of, piece)))
+
+    def _problems(self) -> Iterable[str]:
+        """What is wrong with each file; what nobody has begun to read, this process reads, from the end."""
+        told: list[list[str] | Future[list[str]]] = []
+        for piece, begun in reversed(self._begun):
+            told.append(problems_of(piece) if begun.cancel() else begun)
+        for one in reversed(told):
+            yield from one if isinstance(one, list) else one.result()
 
     def findings(self) -> list[Finding]:
         """Files that are missing, changed, not in their folder or of no check, of every run that was added."""
         if self._waiting:
             self._begin(len(self._waiting))
-        problems = chain.from_iterable(each.result() for each in self._begun)
         named = [(results, kept) for results in self._runs for kept in evidence_of(results)]
         found = []
-        for (results, kept), problem in zip(named, problems, strict=True):
+        for (results, kept), problem in zip(named, self._problems(), strict=True):
             if problem:
-                sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {problem}."
+                sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {shown(problem)}."
                 found.append(Finding("evidence-changed", "inconclusive", sentence, AGAIN, run=results.run.id))
         for results in self._runs:
             found += _unnamed(results)
             found += _lacking(results)
         return found
-
-
-def _problems(files: Sequence[tuple[Path, str, str, int]]) -> list[str]:
-    return [_problem(*file) for file in files]
-
-
-def _problem(folder: Path, name: str, sha256: str, size: int) -> str:
-    file = folder / name
-    try:
-        if any(part.is_symlink() for part in (file, *file.parents[: name.count("/")])):
-            return "is a link"
-        if not file.is_file():
-            return "is not there"
-        if not sha256:
-            return ""  # format 1 kept no hashes
-        if file.stat().st_size != size:
-            return "is not as long as it was"
-        with file.open("rb", buffering=0) as stream:
-            digest = hashlib.file_digest(stream, "sha256")
-    except (OSError, ValueError) as error:
-        return f"cannot be read ({shown(getattr(error, 'strerror', None) or error)})"
-    return "" if digest.hexdigest() == sha256 else "was changed after the run"
 
 
 def _unnamed(results: Results) -> Iterable[Finding]:
