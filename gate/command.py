@@ -9,16 +9,18 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 
 from fixtures.errors import ExitCode, HarnessError
+from gate.beside import beside
 from gate.decision import Decision
 from gate.jsonfile import shown
-from gate.judge import decide
 from gate.layout import REPORT
 from gate.policy import policy_file, read_policy
 from gate.policyrules import PolicyError
 from gate.printing import print_lines
+from gate.report.drawing import load
 from gate.screen import screen_lines
 
 
@@ -31,16 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.key and not arguments.output:
         print("There is no place for a signed statement.\nName a folder with --output.", file=sys.stderr)
         return ExitCode.USAGE
-    with _without_collection():
+    with _without_collection(), beside(len(arguments.results) + len(arguments.baseline)) as helper:
+        if arguments.output:
+            helper.submit(load)  # while this process loads what is needed to judge
         try:
-            decision = decision_of(arguments)
+            decision = decision_of(arguments, helper)
         except (PolicyError, NotAFolderError) as error:
             print(f"{error.cause}\n{error.remedy}", file=sys.stderr)
             return ExitCode.USAGE
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print_lines(screen_lines(decision, width))
         if arguments.output:
-            _write(decision, Path(arguments.output), Path(arguments.key) if arguments.key else None)
+            _write(decision, Path(arguments.output), Path(arguments.key) if arguments.key else None, helper)
         return decision.exit_code
 
 
@@ -56,11 +60,11 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _write(decision: Decision, folder: Path, key: Path | None) -> None:
-    from gate.outputs import write_outputs  # noqa: PLC0415 - draws charts, which takes a second to load
+def _write(decision: Decision, folder: Path, key: Path | None, helper: Executor) -> None:
+    from gate.outputs import write_outputs  # noqa: PLC0415 - what signs and renders takes a while to load
 
     try:
-        statement = write_outputs(decision, folder, key)
+        statement = write_outputs(decision, folder, key, helper)
     except OSError as error:
         reason = f"{shown(error.filename or folder)} cannot be written ({error.strerror})"
         raise HarnessError(f"{reason}.", "Name another folder with `--output`.") from error
@@ -72,19 +76,21 @@ class NotAFolderError(HarnessError):
     """Something was named that is no results folder; a mistake of usage."""
 
 
-def decision_of(arguments: argparse.Namespace) -> Decision:
+def decision_of(arguments: argparse.Namespace, helper: Executor | None = None) -> Decision:
     """The decision that the command line asks for.
 
     Raises:
         PolicyError: the policy cannot be read, or says what no policy can say.
         NotAFolderError: something that is named is not a folder, or not a file.
     """
+    from gate.judge import decide  # noqa: PLC0415 - scipy takes half a second to load
+
     policy = read_policy(policy_file(arguments.policy))
     folders, baseline = _folders(arguments.results), _folders(arguments.baseline)
     catalogue = Path(arguments.catalogue) if arguments.catalogue else None
     if catalogue and not catalogue.is_file():
         raise NotAFolderError(f"{catalogue} is no file.", "Name what `npu-e2e catalogue --format json` printed.")
-    return decide(folders, policy, now=time.time(), baseline=baseline, catalogue=catalogue)
+    return decide(folders, policy, now=time.time(), baseline=baseline, catalogue=catalogue, helper=helper)
 
 
 def _folders(names: Sequence[str]) -> list[Path]:

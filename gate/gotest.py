@@ -39,6 +39,12 @@ def log_lines(runs: Sequence[Results]) -> Iterator[str]:
         yield f"{'ok  ' if passed else 'FAIL'}\t{_package(results)}\t{_duration(results):.3f}s"
 
 
+def log_texts(runs: Sequence[Results]) -> Iterator[bytes]:
+    """The same, all lines of a run at once."""
+    for results in runs:
+        yield "".join(f"{line}\n" for line in log_lines([results])).encode()
+
+
 def event_lines(runs: Sequence[Results]) -> Iterator[bytes]:
     """What `go test -json` prints: an event as JSON on a line, all lines of a run at once."""
     for results in runs:

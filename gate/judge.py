@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,7 @@ def decide(
     now: float,
     baseline: Sequence[Path] = (),
     catalogue: Path | None = None,
+    helper: Executor | None = None,
 ) -> Decision:
     """The decision on the candidate whose results are in `folders`.
 
@@ -45,9 +48,10 @@ def decide(
         now: seconds since the epoch; decides which waivers count.
         baseline: results of the accepted release.
         catalogue: what `npu-e2e catalogue --format json` printed; the one that the first run kept when None.
+        helper: hashes the evidence; one of its own when None.
     """
     findings: list[Finding] = []
-    with beside(len(folders) + len(baseline)) as pool:
+    with nullcontext(helper) if helper else beside(len(folders) + len(baseline)) as pool:
         evidence = EvidenceReading(pool)
         runs = _read(folders, findings, evidence)
         accepted = _read(baseline, findings, evidence)

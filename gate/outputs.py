@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from pathlib import Path
 
 from fixtures.errors import HarnessError
@@ -12,7 +14,7 @@ from fixtures.resultsfolder import MARK, write_whole
 from gate.beside import beside
 from gate.decision import Decision, NamedFile
 from gate.envelope import sealed, signer_of
-from gate.gotest import E2E_LOG, GO_TEST, event_lines, log_lines
+from gate.gotest import E2E_LOG, GO_TEST, event_lines, log_texts
 from gate.jsonfile import read_bounded, shown
 from gate.junit import JUNIT, write_junit
 from gate.layout import BASELINE, REPORT, RUNS, SUMMARY, evidence_file, named_runs, results_file
@@ -29,7 +31,9 @@ MOST_SUMMARY_BYTES = 1_000_000
 CHUNK = 2**20
 
 
-def write_outputs(decision: Decision, folder: Path, key: Path | None = None) -> Path | None:
+def write_outputs(
+    decision: Decision, folder: Path, key: Path | None = None, helper: Executor | None = None
+) -> Path | None:
     """Write everything to `folder`, in the places that it has in a bundle; return the statement, if one was signed.
 
     A statement of an earlier decision is removed first, so that none ever stands beside files that it is not about.
@@ -38,6 +42,7 @@ def write_outputs(decision: Decision, folder: Path, key: Path | None = None) -> 
         decision: what was decided.
         folder: made if needed; one that the gate did not make must be empty.
         key: the private key; None to sign nothing.
+        helper: draws the charts; one of its own when None.
 
     Raises:
         HarnessError: the folder is not the gate's to write to, the decision cannot be signed, or what was judged has
@@ -47,10 +52,10 @@ def write_outputs(decision: Decision, folder: Path, key: Path | None = None) -> 
     signer = signer_of(key) if key else None
     _take_over(folder, decision)
     (folder / STATEMENT).unlink(missing_ok=True)
-    with beside(len(decision.results)) as pool:
+    with nullcontext(helper) if helper else beside(len(decision.results)) as pool:
         charts = charts_of(decision, pool)  # are drawn while all that comes before the report is written
         write_junit(folder / JUNIT, decision)
-        _write_pieces(folder / E2E_LOG, (f"{line}\n".encode() for line in log_lines(decision.results)))
+        _write_pieces(folder / E2E_LOG, log_texts(decision.results))
         _write_pieces(folder / GO_TEST, event_lines(decision.results))
         copies = list(_copies(folder, decision))
         text = markdown(decision)
