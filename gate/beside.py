@@ -15,6 +15,8 @@ from fixtures.errors import HarnessError
 
 MANY = 20
 """Runs from which a process of its own, which takes a third of a second to start, is worth it."""
+MOST_HELPERS = 4
+"""Reading, which is not shared, takes longer than what four do meanwhile."""
 
 
 @contextlib.contextmanager
@@ -26,7 +28,7 @@ def beside(runs: int) -> Iterator[Executor]:
     Raises:
         HarnessError: a process was ended by somebody, such as the kernel for want of memory.
     """
-    spare = (os.cpu_count() or 1) - 1
+    spare = min((os.cpu_count() or 1) - 1, MOST_HELPERS)
     if runs < MANY or not spare:
         pool: Executor = ThreadPoolExecutor(os.cpu_count())
     else:  # not forked: a fork inherits the locks of threads that it has not
