@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.catalogue import collected
 from fixtures.checks import CAPABILITIES
 from fixtures.options import PROFILES as RUN_PROFILES
+from fixtures.targets.kind import CAPABILITIES as KIND_CAPABILITIES
 from gate.policy import PROFILES, SHIPPED, policy_file, read_policy
 from gate.policyrules import CAPABILITIES as KNOWN
 from gate.policyrules import PolicyError
@@ -46,6 +48,13 @@ def test_the_strict_policy_that_ships_asks_for_everything() -> None:
 
 def test_the_policy_for_ack_lets_it_lack_all_but_the_cloud_that_it_is() -> None:
     assert set(read_policy(policy_file("ack")).skips) == set(CAPABILITIES) - {"cloud"}
+
+
+def test_the_policy_for_kind_lets_it_lack_all_that_it_has_not() -> None:
+    policy = read_policy(policy_file("kind"))
+    checks = [entry.check for entry in collected() if entry.check.profile in PROFILES[policy.profile]]
+    wanted = {need for one in checks for need in one.needs}
+    assert wanted - KIND_CAPABILITIES <= policy.skips
 
 
 @pytest.mark.parametrize("name", [file.stem for file in SHIPPED.glob("*.toml")])

@@ -17,6 +17,7 @@ import pytest
 from cluster.runs import NAME, ROOT, SOME, Ran, argv, on_kind, ran
 from fixtures import podexec
 from fixtures.apipaths import path_of
+from fixtures.cli import main
 from fixtures.client import NotFound, connect
 from fixtures.engine import private
 from fixtures.engine.container import KIND_CLUSTER, found_engine
@@ -58,6 +59,7 @@ def test_a_kept_cluster_is_found_again(first: Ran, tmp_path: Path) -> None:
     again = on_kind(tmp_path)
     assert again.status == 0, again.shown
     assert not [step for step in again.steps if step.startswith("make the cluster")]
+    assert main(["gate", "--policy", "kind", "--results", str(again.folder)]) == ExitCode.OK
 
 
 def test_too_low_an_accuracy_fails_and_says_which(first: Ran, tmp_path: Path) -> None:
