@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import hashlib
 import json
 import os
 import subprocess
@@ -21,6 +19,7 @@ import yaml
 from openapi.account import CLUSTER, managed_account
 from openapi.server import KEY, SECRET, serving
 
+from cluster.ackobjects import ca_sha256, regsecret
 from cluster.runs import NAME, ROOT, Ran
 from fixtures.ack.bounds import RUN_LABEL, bounded
 from fixtures.ack.lease import NAME as LEASE
@@ -81,14 +80,7 @@ def applied(admin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     with ExitStack() as held:
         _kubectl(admin, "apply", "--filename", "-", stdin=rendered)
         held.callback(_kubectl, admin, "delete", "--wait=false", "--filename", "-", stdin=rendered)
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/dockerconfigjson",
-            "metadata": {"name": "regsecret", "namespace": NAMESPACE},
-            "data": {".dockerconfigjson": base64.b64encode(b'{"auths":{}}').decode()},
-        }
-        _kubectl(admin, "apply", "--filename", "-", stdin=json.dumps(secret))
+        _kubectl(admin, "apply", "--filename", "-", stdin=json.dumps(regsecret(NAMESPACE)))
         token = _kubectl(admin, "create", "token", ACCOUNT, "--namespace", NAMESPACE, "--duration", "2h").strip()
         shown = ("get", "daemonset", "fake-npu", "--namespace", "npu-system")
         image = _kubectl(admin, *shown, "--output", "jsonpath={.spec.template.spec.containers[0].image}")
@@ -125,8 +117,7 @@ def test_a_manifest_is_taken_as_it_is(admin: Path, name: str) -> None:
 
 
 def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path) -> None:
-    authority = base64.b64decode(chosen(applied.kubeconfig).cluster["certificate-authority-data"])
-    digest = hashlib.sha256(authority.strip()).hexdigest()
+    digest = ca_sha256(applied.kubeconfig)
     allowed = tmp_path / "allowed.toml"
     allowed.write_text(f'[[cluster]]\nid = "{CLUSTER}"\ncontext = "restricted"\nca-sha256 = "{digest}"\n')
     environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}

@@ -6,8 +6,6 @@ name it, as its webhook for RRSA does. Alibaba's OpenAPI is a container of the s
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +20,7 @@ import yaml
 from apiserver import Certificates
 from openapi.account import CLUSTER
 
+from cluster.ackobjects import ca_sha256, regsecret
 from cluster.runs import NAME, ROOT, Ran
 from fixtures.ack.lease import NAMESPACE
 from fixtures.ack.rights import ACCOUNT
@@ -30,7 +29,6 @@ from fixtures.client import Client, Object, connect
 from fixtures.engine import private, tools
 from fixtures.engine.container import OURS, Engine, found_engine
 from fixtures.engine.npuimage import BASE
-from fixtures.kubeconfig import chosen
 from fixtures.kubectl import Kubectl
 from fixtures.pods import ended
 from fixtures.process import run
@@ -143,20 +141,19 @@ def _has_ended(pods: Objects) -> bool:
 
 def _objects(cloud: Cloud, image: str, workload: str, certificates: Certificates) -> list[Object]:
     """The manifest with its words replaced, as the documentation says, and what an ACK cluster adds."""
-    authority = base64.b64decode(chosen(cloud.kubectl.kubeconfig).cluster["certificate-authority-data"])
     text = (ROOT / "deploy/ack-cronjob.yaml").read_text()
     for word, value in {
         "REGISTRY/npu-conformance:VERSION": image,
         "CLUSTER-ID": CLUSTER,
         "REGION-ID": "cn-shanghai",
-        "CA-SHA256": hashlib.sha256(authority.strip()).hexdigest(),
+        "CA-SHA256": ca_sha256(cloud.kubectl.kubeconfig),
     }.items():
         text = text.replace(word, value)
     objects: list[Object] = list(yaml.safe_load_all(text))
     by_kind = {one["kind"]: one for one in objects}
     by_kind["PersistentVolumeClaim"]["spec"] |= {"storageClassName": "", "volumeName": "npu-conformance-results"}
     _as_rrsa_does(by_kind["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"], image, workload)
-    return [*objects, _volume(), _secret("cloud", certificates), _regsecret()]
+    return [*objects, _volume(), _secret("cloud", certificates), regsecret(NAMESPACE)]
 
 
 def _as_rrsa_does(spec: Object, image: str, workload: str) -> None:
@@ -224,14 +221,4 @@ def _secret(name: str, certificates: Certificates) -> Object:
         "kind": "Secret",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "stringData": {file: Path(certificates.file(file)).read_text() for file in files},
-    }
-
-
-def _regsecret() -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/dockerconfigjson",
-        "metadata": {"name": "regsecret", "namespace": NAMESPACE},
-        "stringData": {".dockerconfigjson": '{"auths":{}}'},
     }
