@@ -7,11 +7,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+from typing import Generic, TypeVar
 
 from fixtures.errors import HarnessError
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 
 MANY = 20
 """Runs from which a process of its own, which takes a third of a second to start, is worth it."""
@@ -40,6 +45,33 @@ def beside(runs: int) -> Iterator[Executor]:
         raise HarnessError(reason, "Give it more memory, then run the gate again.") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@dataclass
+class Shared(Generic[Piece, Result]):
+    """Work in pieces, which others do meanwhile; what nobody has begun when it is asked for is done by who asks.
+
+    Attributes:
+        pool: the others.
+        work: does a piece; both, and what comes of it, are picklable.
+    """
+
+    pool: Executor
+    work: Callable[[Piece], Result]
+    _begun: list[tuple[Piece, Future[Result]]] = field(default_factory=list)
+
+    def add(self, piece: Piece) -> None:
+        """Have one more piece done."""
+        self._begun.append((piece, self.pool.submit(self.work, piece)))
+
+    def results(self) -> list[Result]:
+        """Of every piece, in the order in which they were added. Raises what the first of them raised."""
+        done: dict[int, Result] = {}
+        for place in reversed(range(len(self._begun))):
+            piece, begun = self._begun[place]
+            if begun.cancel():
+                done[place] = self.work(piece)
+        return [done[place] if place in done else begun.result() for place, (_, begun) in enumerate(self._begun)]
 
 
 def _end_with_parent() -> None:

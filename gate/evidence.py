@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import chain
 from pathlib import Path
 
 from fixtures.resultsfolder import EVIDENCE, EXPLAINED, MARK
+from gate.beside import Shared
 from gate.decision import Finding
 from gate.hashing import Kept, problems_of
 from gate.jsonfile import shown
@@ -35,38 +36,31 @@ class EvidenceReading:
     pool: Executor
     _runs: list[Results] = field(default_factory=list)
     _waiting: list[Kept] = field(default_factory=list)
-    _begun: list[tuple[list[Kept], Future[list[str]]]] = field(default_factory=list)
+    _size: int = 0
+
+    def __post_init__(self) -> None:
+        self._hashed = Shared(self.pool, problems_of)
 
     def add(self, results: Results) -> None:
         """Begin to read what a run kept, together with what is too little to be read alone."""
         self._runs.append(results)
-        self._waiting += [(results.folder, kept.file, kept.sha256, kept.bytes) for kept in evidence_of(results)]
-        while self._waiting:
-            sizes = accumulate(size for *_, size in self._waiting)
-            enough = next((number for number, bytes_ in enumerate(sizes, 1) if bytes_ >= PIECE), None)
-            if enough is None:
-                break
-            self._begin(enough)
+        for kept in evidence_of(results):
+            self._waiting.append((results.folder, kept.file, kept.sha256, kept.bytes))
+            self._size += kept.bytes
+            if self._size >= PIECE:
+                self._begin()
 
-    def _begin(self, files: int) -> None:
-        piece, self._waiting = self._waiting[:files], self._waiting[files:]
-        self._begun.append((piece, self.pool.submit(problems_of, piece)))
-
-    def _problems(self) -> Iterable[str]:
-        """What is wrong with each file; what nobody has begun to read, this process reads, from the end."""
-        told: list[list[str] | Future[list[str]]] = []
-        for piece, begun in reversed(self._begun):
-            told.append(problems_of(piece) if begun.cancel() else begun)
-        for one in reversed(told):
-            yield from one if isinstance(one, list) else one.result()
+    def _begin(self) -> None:
+        self._hashed.add(self._waiting)
+        self._waiting, self._size = [], 0
 
     def findings(self) -> list[Finding]:
         """Files that are missing, changed, not in their folder or of no check, of every run that was added."""
-        if self._waiting:
-            self._begin(len(self._waiting))
+        self._begin()
+        problems = chain.from_iterable(self._hashed.results())
         named = [(results, kept) for results in self._runs for kept in evidence_of(results)]
         found = []
-        for (results, kept), problem in zip(named, self._problems(), strict=True):
+        for (results, kept), problem in zip(named, problems, strict=True):
             if problem:
                 sentence = f"The evidence {shown(kept.file)} of run {results.run.id} {shown(problem)}."
                 found.append(Finding("evidence-changed", "inconclusive", sentence, AGAIN, run=results.run.id))

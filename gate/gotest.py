@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+from msgspec import Struct
 
 from gate.jsonfile import shown
 from gate.results import CheckResult, Outcome, Results
@@ -51,16 +52,24 @@ def event_lines(runs: Sequence[Results]) -> Iterator[bytes]:
         yield ENCODER.encode_lines(_events(results))
 
 
-def _events(results: Results) -> list[dict[str, Any]]:
+class Event(Struct, gc=False, omit_defaults=True):
+    """A line of `go test -json` (cmd/internal/test2json); what is empty is left out."""
+
+    Action: str
+    Package: str
+    Test: str = ""
+    Output: str = ""
+    Elapsed: float | None = None
+
+
+def _events(results: Results) -> list[Event]:
     package = _package(results)
-    told: list[dict[str, Any]] = [{"Action": "start", "Package": package}]
+    told = [Event("start", package)]
     for check in results.checks:
-        where = {"Package": package, "Test": check.id}
-        told.append({"Action": "run", **where})
-        told += [{"Action": "output", **where, "Output": f"{line}\n"} for line in _said(check)]
-        told.append({"Action": WORDS[check.outcome], **where, "Elapsed": round(_seconds(check), 3)})
-    ended = "pass" if _passed(results) else "fail"
-    told.append({"Action": ended, "Package": package, "Elapsed": round(_duration(results), 3)})
+        told.append(Event("run", package, check.id))
+        told += [Event("output", package, check.id, f"{line}\n") for line in _said(check)]
+        told.append(Event(WORDS[check.outcome], package, check.id, Elapsed=round(_seconds(check), 3)))
+    told.append(Event("pass" if _passed(results) else "fail", package, Elapsed=round(_duration(results), 3)))
     return told
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 from fixtures.errors import HarnessError
 from fixtures.resultsfolder import MARK, write_whole
-from gate.beside import beside
+from gate.beside import Shared, beside
+from gate.copying import Copy, copied
 from gate.decision import Decision, NamedFile
 from gate.envelope import sealed, signer_of
 from gate.gotest import E2E_LOG, GO_TEST, event_lines, log_texts
-from gate.jsonfile import read_bounded, shown
+from gate.jsonfile import shown
 from gate.junit import JUNIT, write_junit
 from gate.layout import BASELINE, REPORT, RUNS, SUMMARY, evidence_file, named_runs, results_file
 from gate.report.page import write_report
@@ -29,6 +31,8 @@ JOB_SUMMARY = "GITHUB_STEP_SUMMARY"
 MOST_SUMMARY_BYTES = 1_000_000
 """Of a job's summary, GitHub takes 1 MiB."""
 CHUNK = 2**20
+COPIES = 100
+"""Of results files, in one go."""
 
 
 def write_outputs(
@@ -53,16 +57,19 @@ def write_outputs(
     _take_over(folder, decision)
     (folder / STATEMENT).unlink(missing_ok=True)
     with nullcontext(helper) if helper else beside(len(decision.results)) as pool:
-        charts = charts_of(decision, pool)  # are drawn while all that comes before the report is written
+        charts = charts_of(decision, pool)  # are drawn, and files copied, while what else there is is written
+        wanted, copies = _wanted_copies(decision), Shared(pool, copied)
+        for place in range(0, len(wanted), COPIES):
+            copies.add([(Path(file.path), file.sha256, folder / name) for name, file in wanted[place : place + COPIES]])
         write_junit(folder / JUNIT, decision)
         _write_pieces(folder / E2E_LOG, log_texts(decision.results))
         _write_pieces(folder / GO_TEST, event_lines(decision.results))
-        copies = list(_copies(folder, decision))
+        kept = _kept_copies(wanted, copies)
         text = markdown(decision)
         write_whole(folder / SUMMARY, text)
         write_report(folder / REPORT, decision, charts)
     _add_job_summary(text)
-    files = [*(_kept(folder, name) for name in (JUNIT, E2E_LOG, GO_TEST, REPORT, SUMMARY)), *copies]
+    files = [*(_kept(folder, name) for name in (JUNIT, E2E_LOG, GO_TEST, REPORT, SUMMARY)), *kept]
     if signer is None:
         return None
     files += [kept for run, results in named_runs(decision.results) for kept in _evidence(run, results)]
@@ -115,8 +122,8 @@ def _hashed(file: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _copies(folder: Path, decision: Decision) -> Iterable[Kept]:
-    """Copy policy, catalogue and results files, as they were when they were judged."""
+def _wanted_copies(decision: Decision) -> list[tuple[str, NamedFile]]:
+    """Policy, catalogue and results files, each with its name beside a decision."""
     wanted = [(POLICY, decision.policy)]
     if decision.catalogue.path:
         wanted.append((CATALOGUE, decision.catalogue))
@@ -125,13 +132,19 @@ def _copies(folder: Path, decision: Decision) -> Iterable[Kept]:
             (results_file(top, run), NamedFile(str(results.folder / RESULTS), results.sha256))
             for run, results in named_runs(runs)
         ]
-    for name, source in wanted:
-        raw = read_bounded(Path(source.path))
-        if hashlib.sha256(raw).hexdigest() != source.sha256:
-            raise HarnessError(f"{shown(source.path)} was changed while it was judged.", "Run the gate again.")
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(raw)
-        yield Kept(name, source.sha256, len(raw))
+    return wanted
+
+
+def _kept_copies(
+    wanted: Sequence[tuple[str, NamedFile]], copies: Shared[Sequence[Copy], list[tuple[int, str]]]
+) -> list[Kept]:
+    done = chain.from_iterable(copies.results())
+    kept = []
+    for (name, source), (size, problem) in zip(wanted, done, strict=True):
+        if problem:
+            raise HarnessError(problem, "Run the gate again.")
+        kept.append(Kept(name, source.sha256, size))
+    return kept
 
 
 def _evidence(run: str, results: Results) -> Iterable[Kept]:

@@ -8,6 +8,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from gateworld import NOW, keep, policy, results, write
 
 from fixtures.errors import HarnessError
 from gate import beside
+from gate.beside import Shared
 from gate.judge import decide
 from gate.outputs import write_outputs
 
@@ -48,6 +51,33 @@ def test_a_helper_that_is_killed_is_no_verdict(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with pytest.raises(HarnessError, match="ended from outside"), beside.beside(beside.MANY) as pool:
         pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
+
+
+def square(number: int) -> int:
+    if number < 0:
+        raise ValueError(number)
+    return number * number
+
+
+def test_pieces_keep_their_order_whoever_does_them() -> None:
+    held = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        shared = Shared(pool, square)
+        shared.add(2)
+        pool.submit(held.wait, 30)  # so that nobody but the one who asks can do the rest
+        shared.add(3)
+        shared.add(4)
+        assert shared.results() == [4, 9, 16]
+        held.set()
+
+
+def test_what_a_piece_raises_is_raised() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        shared = Shared(pool, square)
+        for number in (1, -1, 2):
+            shared.add(number)
+        with pytest.raises(ValueError, match="-1"):
+            shared.results()
 
 
 WITH_HELPER = """
