@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -75,8 +76,9 @@ class Shared(Generic[Piece, Result]):
 
 
 def _end_with_parent() -> None:
-    """Leave interrupts to the parent, and do not outlive it, however it ends."""
+    """Leave interrupts to the parent, do not outlive it, and end at once, as there is nothing to be closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit.register(os._exit, 0)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_after, args=[parent.sentinel], daemon=True).start()
 
