@@ -65,7 +65,7 @@ def decide(
     if known.file.path:
         findings += findings_of_catalogue(known, runs, policy)
     findings += findings_of_waivers(policy, rows, today)
-    findings += findings_of_runs(runs, now)
+    findings += findings_of_runs(runs, now, still_going=policy.still_going)
     findings += of_evidence
     findings += findings_of_subject(runs, policy.candidate)
     findings += _coverage(runs, policy)

@@ -176,6 +176,7 @@ class Policy:
         skips: capabilities that a target may lack: a check that needs one of them may be skipped or
             left out there.
         not_applicable: whether a check may have found that the cluster has nothing of what it is about.
+        still_going: whether what a run deleted may still be there as it ends, being deleted.
         flaky: how many checks may have passed only at a later try.
         candidate: what the verdict must be about.
         accuracy: None not to compare.
@@ -193,6 +194,7 @@ class Policy:
     coverage: str
     skips: frozenset[str]
     not_applicable: bool
+    still_going: bool
     flaky: int
     candidate: Candidate
     accuracy: Accuracy | None
@@ -257,6 +259,7 @@ def _policy(content: dict[str, Any], lines: Mapping[Any, int], file: Path, sha25
         coverage=top["coverage"],
         skips=frozenset(top["skips"]),
         not_applicable=top["not_applicable"],
+        still_going=top["still_going"],
         flaky=top["flaky"],
         candidate=Candidate(**read(("candidate",), CANDIDATE, top["candidate"])),
         accuracy=Accuracy(**accuracy) if accuracy is not None else None,

@@ -121,6 +121,7 @@ TOP = {
     "coverage": Rule(_one_of("devices", "nodes", "none"), "nodes"),
     "skips": Rule(_some_of(*CAPABILITIES), ()),
     "not_applicable": Rule(_switch, default=False),
+    "still_going": Rule(_switch, default=False),
     "flaky": Rule(_whole(0, 1000), 0),
     "required": Rule(_any, {}),
     "candidate": Rule(_any, {}),

@@ -140,6 +140,7 @@ class Difference(Struct, frozen=True, gc=False):
     change: Literal["added", "removed", "changed"]
     what: str
     detail: str = ""
+    going: bool = False
 
 
 class Inventory(Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from gate.decision import Finding
+from gate.decision import Effect, Finding
 from gate.jsonfile import shown
 from gate.results import Results
 
@@ -15,8 +15,14 @@ AGAIN = "Run the checks again, and keep the results folder as the run leaves it.
 CLEAN = "Remove what is left, or `npu-e2e clean`, then run the checks again."
 
 
-def findings_of_runs(runs: Sequence[Results], now: float) -> list[Finding]:
-    """Where a run was killed or stopped, its times cannot be, it left something behind, or is there twice."""
+def findings_of_runs(runs: Sequence[Results], now: float, *, still_going: bool = False) -> list[Finding]:
+    """Where a run was killed or stopped, its times cannot be, it left something behind, or is there twice.
+
+    Args:
+        runs: the candidate's.
+        now: seconds since the epoch.
+        still_going: what was being deleted as a run ended is no more than a note.
+    """
     found: list[Finding] = []
     seen: dict[str, Results] = {}
     for results in runs:
@@ -26,7 +32,7 @@ def findings_of_runs(runs: Sequence[Results], now: float) -> list[Finding]:
             found.append(Finding("run-twice", "inconclusive", sentence, "Give each run once.", run=results.run.id))
         found += _state(results)
         found += _clock(results, now)
-        found += _inventory(results)
+        found += _inventory(results, still_going=still_going)
         found += [_violation(results, text) for text in results.violations]
         if not results.checks:
             sentence = f"Run {results.run.id} selected no check."
@@ -93,7 +99,7 @@ def _clock(results: Results, now: float) -> Iterable[Finding]:
             yield Finding("clock", "inconclusive", sentence, "Set the clocks, then run the checks again.", run=run.id)
 
 
-def _inventory(results: Results) -> Iterable[Finding]:
+def _inventory(results: Results, *, still_going: bool) -> Iterable[Finding]:
     run, inventory = results.run.id, results.inventory
     if inventory is None:
         yield Finding(
@@ -105,7 +111,8 @@ def _inventory(results: Results) -> Iterable[Finding]:
         yield Finding("inventory-unknown", "inconclusive", sentence, AGAIN, run=run)
     for left in inventory.left_behind:
         detail = f" ({left.detail})" if left.detail else ""
-        yield Finding("left-behind", "left-behind", f"Run {run} {left.change} {left.what}{detail}.", CLEAN, run=run)
+        effect: Effect = "note" if left.going and still_going else "left-behind"
+        yield Finding("left-behind", effect, f"Run {run} {left.change} {left.what}{detail}.", CLEAN, run=run)
 
 
 def _violation(results: Results, text: str) -> Finding:

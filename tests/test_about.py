@@ -272,7 +272,7 @@ def test_what_cannot_be_watched_is_left_behind_at_once(look: tuple[Look, ApiServ
         server.on(SERVED[0], listed("2", named("Namespace", "default"), mine, kind="Namespace"))
         server.on("WATCH /api/v1/namespaces", refusal(403, "Forbidden", "namespaces is forbidden"))
     assert about.inventory is not None
-    assert [one["detail"] for one in about.inventory["left_behind"]] == ["it is being deleted"]
+    assert [(one["detail"], one["going"]) for one in about.inventory["left_behind"]] == [("it is being deleted", True)]
     assert len(server.asked_for("WATCH /api/v1/namespaces")) == 1
 
 

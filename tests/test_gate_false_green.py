@@ -185,6 +185,21 @@ def test_a_check_may_be_left_out_only_where_the_policy_lets_the_target_lack_what
         assert judged(tmp_path, left_out).exit_code == 2, "a target that has it, or does not say, is no reason"
 
 
+def test_what_was_still_going_needs_the_policy_s_word(tmp_path: Path) -> None:
+    content = results()
+    namespace = {"change": "added", "what": "Namespace a (u)", "detail": "it is being deleted", "going": True}
+    content["inventory"]["left_behind"] = [namespace]
+    assert judged(tmp_path, content).exit_code == 4
+    text = POLICY.replace("format = 1\n", "format = 1\nstill_going = true\n", 1)
+    decision = judged(tmp_path, content, text=text)
+    assert decision.exit_code == 0
+    assert [one.sentence for one in decision.findings if one.code == "left-behind"] == [
+        "Run aaaa0001 added Namespace a (u) (it is being deleted)."
+    ]
+    content["inventory"]["left_behind"] = [namespace, {**namespace, "going": False}]
+    assert judged(tmp_path, content, text=text).exit_code == 4, "any other is left behind"
+
+
 def test_a_check_that_found_nothing_of_what_it_is_about_needs_the_policy_s_word(tmp_path: Path) -> None:
     content = results()
     reason = "Not applicable: superseded: Today's ACK gives instances a role."
