@@ -38,7 +38,6 @@ echo end
     defects=[
         "all-devices",
         "allocates-never",
-        "device-held-twice",
         "garbage",
         "no-node",
         "no-variable",

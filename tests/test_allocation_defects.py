@@ -36,12 +36,14 @@ def test_the_second_log_tells_of_another_device() -> None:
 
 
 def test_a_device_has_several_holders() -> None:
-    def entry(name: str, device: str) -> dict[str, object]:
+    def entry(name: str, device: str, namespace: str = "a") -> dict[str, object]:
         devices = [{"resource_name": "a/npu", "device_ids": [device]}]
-        return {"namespace": "a", "name": name, "containers": [{"name": "c", "devices": devices}]}
+        return {"namespace": namespace, "name": name, "containers": [{"name": "c", "devices": devices}]}
 
-    answer = {"pods": {"pod_resources": [entry("x", "npu0"), entry("y", "npu1")]}, "allocatable": {}}
+    pods = [entry("z", "npu2", "b"), entry("x", "npu0"), entry("y", "npu1")]
+    answer = {"pods": {"pod_resources": pods}, "allocatable": {}}
     held = read_account(twice_given(answer, [])).held
+    assert held["b/z"] == {"c": {"a/npu": frozenset({"npu2"})}}, "what others hold is no matter"
     assert held["a/x"] == held["a/y"] == {"c": {"a/npu": frozenset({"npu0"})}}
     assert read_account(answer).held["a/y"] == {"c": {"a/npu": frozenset({"npu1"})}}
 
