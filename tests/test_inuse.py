@@ -53,6 +53,15 @@ def test_any_number_may_use_it_and_none_of_them_is_alone() -> None:
         assert free
 
 
+def test_what_the_block_raises_is_its_own() -> None:
+    def block() -> None:
+        with unused("it"):
+            raise BlockingIOError("of the block")
+
+    with pytest.raises(BlockingIOError, match="of the block"):
+        block()
+
+
 def test_whoever_wants_it_alone_waits_for_its_users_even_for_one_that_is_killed() -> None:
     said: list[str] = []
     with another("it") as user:
