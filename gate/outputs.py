@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from itertools import chain
 from pathlib import Path
 
 from fixtures.errors import HarnessError
 from fixtures.resultsfolder import MARK, write_whole
-from gate.beside import Shared, beside
-from gate.copying import Copy, copied
+from gate.beside import beside
 from gate.decision import Decision, NamedFile
 from gate.envelope import sealed, signer_of
 from gate.gotest import E2E_LOG, GO_TEST, event_lines, log_texts
-from gate.jsonfile import shown
+from gate.jsonfile import read_bounded, shown
 from gate.junit import JUNIT, write_junit
 from gate.layout import BASELINE, REPORT, RUNS, SUMMARY, evidence_file, named_runs, results_file
 from gate.report.page import write_report
@@ -31,8 +29,6 @@ JOB_SUMMARY = "GITHUB_STEP_SUMMARY"
 MOST_SUMMARY_BYTES = 1_000_000
 """Of a job's summary, GitHub takes 1 MiB."""
 CHUNK = 2**20
-COPIES = 100
-"""Of results files, in one go."""
 
 
 def write_outputs(
@@ -57,14 +53,11 @@ def write_outputs(
     _take_over(folder, decision)
     (folder / STATEMENT).unlink(missing_ok=True)
     with nullcontext(helper) if helper else beside(len(decision.results)) as pool:
-        charts = charts_of(decision, pool)  # are drawn, and files copied, while what else there is is written
-        wanted, copies = _wanted_copies(decision), Shared(pool, copied)
-        for place in range(0, len(wanted), COPIES):
-            copies.add([(Path(file.path), file.sha256, folder / name) for name, file in wanted[place : place + COPIES]])
+        charts = charts_of(decision, pool)  # are drawn while what else there is is written
         write_junit(folder / JUNIT, decision)
         _write_pieces(folder / E2E_LOG, log_texts(decision.results))
         _write_pieces(folder / GO_TEST, event_lines(decision.results))
-        kept = _kept_copies(wanted, copies)
+        kept = [_kept_copy(folder, name, source) for name, source in _judged(decision)]
         text = markdown(decision)
         write_whole(folder / SUMMARY, text)
         write_report(folder / REPORT, decision, charts)
@@ -72,7 +65,9 @@ def write_outputs(
     files = [*(_kept(folder, name) for name in (JUNIT, E2E_LOG, GO_TEST, REPORT, SUMMARY)), *kept]
     if signer is None:
         return None
-    files += [kept for run, results in named_runs(decision.results) for kept in _evidence(run, results)]
+    for run, results in named_runs(decision.results):
+        files.append(Kept(results_file(RUNS, run), results.sha256, results.bytes))
+        files += _evidence(run, results)
     (folder / STATEMENT).write_bytes(sealed(statement_of(decision, files), signer))
     return folder / STATEMENT
 
@@ -122,29 +117,31 @@ def _hashed(file: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _wanted_copies(decision: Decision) -> list[tuple[str, NamedFile]]:
-    """Policy, catalogue and results files, each with its name beside a decision."""
-    wanted = [(POLICY, decision.policy)]
+def _judged(decision: Decision) -> Iterable[tuple[str, NamedFile]]:
+    """Policy, catalogue and the baseline's results, each with its name beside a decision.
+
+    The candidate's own results stay where their evidence is, and go from there into a bundle.
+    """
+    yield POLICY, decision.policy
     if decision.catalogue.path:
-        wanted.append((CATALOGUE, decision.catalogue))
-    for top, runs in ((RUNS, decision.results), (BASELINE, decision.baseline)):
-        wanted += [
-            (results_file(top, run), NamedFile(str(results.folder / RESULTS), results.sha256))
-            for run, results in named_runs(runs)
-        ]
-    return wanted
+        yield CATALOGUE, decision.catalogue
+    for run, results in named_runs(decision.baseline):
+        yield results_file(BASELINE, run), NamedFile(str(results.folder / RESULTS), results.sha256)
 
 
-def _kept_copies(
-    wanted: Sequence[tuple[str, NamedFile]], copies: Shared[Sequence[Copy], list[tuple[int, str]]]
-) -> list[Kept]:
-    done = chain.from_iterable(copies.results())
-    kept = []
-    for (name, source), (size, problem) in zip(wanted, done, strict=True):
-        if problem:
-            raise HarnessError(problem, "Run the gate again.")
-        kept.append(Kept(name, source.sha256, size))
-    return kept
+def _kept_copy(folder: Path, name: str, source: NamedFile) -> Kept:
+    """A copy of what was judged, as it was judged.
+
+    Raises:
+        HarnessError: it is not what was judged any more.
+    """
+    raw = read_bounded(Path(source.path))
+    if hashlib.sha256(raw).hexdigest() != source.sha256:
+        raise HarnessError(f"{shown(source.path)} was changed while it was judged.", "Run the gate again.")
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(raw)
+    return Kept(name, source.sha256, len(raw))
 
 
 def _evidence(run: str, results: Results) -> Iterable[Kept]:

@@ -215,6 +215,7 @@ class Results:
     Attributes:
         folder: where it is.
         sha256: of its results.json, in hex.
+        bytes: of its results.json.
         format: in which it was written.
         run: the run.
         verdict: what the run itself said: pass, fail or inconclusive. The gate does not count on it.
@@ -239,6 +240,7 @@ class Results:
 
     folder: Path
     sha256: str
+    bytes: int
     format: int
     run: RunInfo
     verdict: str
@@ -288,7 +290,7 @@ def read_results(folder: Path) -> Results:
     content, written = as_format_2(content, file)
     require_schema(content, file)
     try:
-        return _results(content, folder, hashlib.sha256(raw).hexdigest(), written)
+        return _results(content, folder, raw, written)
     except msgspec.ValidationError as error:  # a number that the schema allows and no machine holds
         raise UnreadableError(f"{shown(file)} holds what no results hold: {shown(str(error))}.", AGAIN) from None
 
@@ -329,12 +331,13 @@ def is_inside(path: str) -> bool:
     return plain and len(parts) >= 2 and parts[0] == "evidence"
 
 
-def _results(content: dict[str, Any], folder: Path, sha256: str, written: int) -> Results:
+def _results(content: dict[str, Any], folder: Path, raw: bytes, written: int) -> Results:
     known = {name: _as(type_, content[name]) for name, type_ in TYPES.items() if name in content}
     subject, devices = content["subject"], content.get("devices", {})
     return Results(
         folder=folder,
-        sha256=sha256,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        bytes=len(raw),
         format=written,
         verdict=content["verdict"]["result"],
         settings=content["settings"],
