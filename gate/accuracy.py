@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import floor, sqrt
 
 from gate import statistics
-from gate.decision import Finding, Statistic, Verdict
-from gate.measures import Reading, readings
+from gate.decision import Compared, Finding, Statistic, Verdict
+from gate.measures import Reading, Sample
 from gate.policy import Accuracy, MetricLimits
-from gate.results import Results
 
 FLOAT32 = 6e-8
 """By which a share may differ from a whole number of images when it was printed from 32 bits."""
@@ -34,15 +33,6 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What was compared, what was found, and the chance that all comparisons together fail a good candidate."""
-
-    statistics: tuple[Statistic, ...]
-    findings: tuple[Finding, ...]
-    false_alarm: float
-
-
-@dataclass(frozen=True)
 class Metric:
     """One accuracy, what the policy says of it, and the false-alarm rate that one test of it may have."""
 
@@ -52,24 +42,26 @@ class Metric:
     alpha: float
 
 
-def compare_accuracies(runs: Sequence[Results], baseline: Sequence[Results], rules: Accuracy) -> Compared:
+def compare_accuracies(sample: Sample, baseline: Sample, rules: Accuracy) -> Compared:
     """Compare every metric of the policy with its threshold, and with the baseline where there is one."""
     findings: list[Finding] = []
-    ours = {name: _count(runs, name, rules, findings, "candidate") for name in rules.metrics}
-    theirs = {name: _count(baseline, name, rules, findings, "baseline") if baseline else None for name in rules.metrics}
-    findings += _impossible([*runs, *baseline], rules)
+    ours = {name: _count(sample, name, rules, findings, "candidate") for name in rules.metrics}
+    theirs = {
+        name: _count(baseline, name, rules, findings, "baseline") if baseline.runs else None for name in rules.metrics
+    }
+    findings += [*_impossible(sample, rules), *_impossible(baseline, rules)]
     if any(finding.code == "not-believable" for finding in findings):
         return Compared((), tuple(findings), 0.0)
     asked = [
         (name, against)
         for name, limits in rules.metrics.items()
-        for against, asks in (("threshold", limits.at_least is not None), ("baseline", bool(baseline)))
+        for against, asks in (("threshold", limits.at_least is not None), ("baseline", bool(baseline.runs)))
         if asks
     ]
     told: list[Statistic] = []
     for name, against in asked:
         metric = Metric(name, rules.metrics[name], rules, rules.false_alarm / len(asked))
-        count, other = ours[name], theirs[name]
+        count, other = ours[name], theirs.get(name)
         if count is None or (against == "baseline" and other is None):
             continue
         beside = other if against == "baseline" else None
@@ -77,10 +69,10 @@ def compare_accuracies(runs: Sequence[Results], baseline: Sequence[Results], rul
     return Compared(tuple(told), tuple(findings), _together(told))
 
 
-def _count(runs: Sequence[Results], name: str, rules: Accuracy, findings: list[Finding], whose: str) -> Count | None:
+def _count(sample: Sample, name: str, rules: Accuracy, findings: list[Finding], whose: str) -> Count | None:
     counts = []
     wrong = False
-    for reading in readings(runs, rules.check, name):
+    for reading in sample.of(rules.check, name):
         count = _whole(reading, rules.images)
         if isinstance(count, int):
             counts.append(count)
@@ -105,9 +97,9 @@ def _whole(reading: Reading, images: int) -> int | str:
     return count
 
 
-def _impossible(runs: Sequence[Results], rules: Accuracy) -> Iterable[Finding]:
-    first = {one.run: one.value for one in readings(runs, rules.check, "top_1")}
-    for five in readings(runs, rules.check, "top_5"):
+def _impossible(sample: Sample, rules: Accuracy) -> Iterable[Finding]:
+    first = {one.run: one.value for one in sample.of(rules.check, "top_1")}
+    for five in sample.of(rules.check, "top_5"):
         one = first.get(five.run)
         if isinstance(one, float) and isinstance(five.value, float) and five.value < one:
             sentence = f"Run {five.run} has top_5 {five.value!r} below top_1 {one!r}, which cannot be."

@@ -16,6 +16,7 @@ from fixtures.errors import ExitCode, HarnessError
 from gate.beside import beside
 from gate.decision import Decision
 from gate.jsonfile import shown
+from gate.judge import decide
 from gate.layout import REPORT
 from gate.policy import policy_file, read_policy
 from gate.policyrules import PolicyError
@@ -83,8 +84,6 @@ def decision_of(arguments: argparse.Namespace, helper: Executor | None = None) -
         PolicyError: the policy cannot be read, or says what no policy can say.
         NotAFolderError: something that is named is not a folder, or not a file.
     """
-    from gate.judge import decide  # noqa: PLC0415 - scipy takes half a second to load
-
     policy = read_policy(policy_file(arguments.policy))
     folders, baseline = _folders(arguments.results), _folders(arguments.baseline)
     catalogue = Path(arguments.catalogue) if arguments.catalogue else None

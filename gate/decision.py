@@ -163,6 +163,15 @@ class Statistic:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What was compared, what was found, and the chance that all comparisons together fail a good candidate."""
+
+    statistics: tuple[Statistic, ...]
+    findings: tuple[Finding, ...]
+    false_alarm: float
+
+
+@dataclass(frozen=True)
 class NamedFile:
     """A file that the verdict stands on, by the SHA-256 of its bytes in hex."""
 

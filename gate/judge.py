@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gate.accuracy import Compared, compare_accuracies
 from gate.beside import beside
 from gate.catalogue import CATALOGUE, Catalogue, Entry, read_catalogue
 from gate.causes import explain
@@ -17,8 +16,8 @@ from gate.closedworld import findings_of_catalogue, findings_of_rows, findings_o
 from gate.decision import CheckRow, Decision, Effect, Finding, NamedFile, Statistic
 from gate.evidence import EvidenceReading
 from gate.jsonfile import UnreadableError, shown
+from gate.numbers import Comparing
 from gate.policy import Policy
-from gate.rates import compare_throughput, compare_timings
 from gate.recorded import recorded_of
 from gate.regressions import findings_of_baseline, findings_of_baseline_subject
 from gate.results import RESULTS, Results, read_results
@@ -48,16 +47,22 @@ def decide(
         now: seconds since the epoch; decides which waivers count.
         baseline: results of the accepted release.
         catalogue: what `npu-e2e catalogue --format json` printed; the one that the first run kept when None.
-        helper: hashes the evidence; one of its own when None.
+        helper: hashes the evidence and compares numbers meanwhile; one of its own when None.
     """
-    findings: list[Finding] = []
     with nullcontext(helper) if helper else beside(len(folders) + len(baseline)) as pool:
-        evidence = EvidenceReading(pool)
-        runs = _read(folders, findings, evidence)
-        accepted = _read(baseline, findings, evidence)
-        of_evidence = evidence.findings()
+        return _decided(folders, policy, pool, now=now, baseline=baseline, named=catalogue)
+
+
+def _decided(
+    folders: Sequence[Path], policy: Policy, pool: Executor, *, now: float, baseline: Sequence[Path], named: Path | None
+) -> Decision:
+    findings: list[Finding] = []
+    evidence, comparing = EvidenceReading(pool), Comparing(pool, policy)
+    runs = _read(folders, findings, evidence)
+    accepted = _read(baseline, findings, evidence)
+    comparing.begin(runs, accepted)
     today = datetime.fromtimestamp(now, UTC).date()
-    known = _catalogue(catalogue or (runs[0].folder / CATALOGUE if runs else None), runs, findings)
+    known = _catalogue(named or (runs[0].folder / CATALOGUE if runs else None), runs, findings)
     from_baseline = findings_of_baseline_subject(runs, accepted)
     differences = [finding.sentence for finding in from_baseline]
     rows = tuple(_with_cause(row, differences) for row in rows_of(known, runs, policy, today))
@@ -66,11 +71,11 @@ def decide(
         findings += findings_of_catalogue(known, runs, policy)
     findings += findings_of_waivers(policy, rows, today)
     findings += findings_of_runs(runs, now, still_going=policy.still_going)
-    findings += of_evidence
+    findings += evidence.findings()
     findings += findings_of_subject(runs, policy.candidate)
     findings += _coverage(runs, policy)
     findings += [*findings_of_baseline(rows, runs, accepted, policy), *from_baseline]
-    compared = _compare(runs, accepted, policy)
+    compared = comparing.results()
     told = tuple(one for part in compared for one in part.statistics)
     findings += [finding for part in compared for finding in part.findings]
     findings += [_of_statistic(one) for one in told if one.result != "pass"]
@@ -142,19 +147,6 @@ def _coverage(runs: Sequence[Results], policy: Policy) -> Iterable[Finding]:
         yield Finding("device-not-exercised", effect, f"{idle} of {of} NPUs of node {shown(name)} ran nothing.", remedy)
     if policy.coverage == "devices" and not any(results.devices for results in runs):
         yield Finding("device-not-exercised", effect, "No run says which NPUs ran anything.", remedy)
-
-
-def _compare(runs: Sequence[Results], baseline: Sequence[Results], policy: Policy) -> list[Compared]:
-    parts: list[Compared] = []
-    if not runs:
-        return parts
-    if policy.accuracy:
-        parts.append(compare_accuracies(runs, baseline, policy.accuracy))
-    if policy.throughput:
-        parts.append(compare_throughput(runs, baseline, policy.throughput))
-    if policy.timing:
-        parts.append(compare_timings(runs, baseline, policy.timing))
-    return parts
 
 
 def _of_statistic(one: Statistic) -> Finding:

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from math import ceil, inf, isfinite, log2
 from statistics import median
 
 from gate import statistics
-from gate.accuracy import Compared
-from gate.decision import Finding, Statistic, Verdict
+from gate.decision import Compared, Finding, Statistic, Verdict
 from gate.jsonfile import shown
-from gate.measures import readings
+from gate.measures import TIMES, Sample
 from gate.policy import Rate, Timing
-from gate.results import PodTimes, Results
 
 REPEATS = "runs are independent of each other, and of one distribution, whichever"
 FACTOR = "the candidate's distribution is the baseline's times a factor"
 SECONDS = "times of pods are whole seconds; of a run the median of its pods counts; 0 s counts as half a second"
 MORE = "Run the checks again, and give all results folders together."
-TIMES: dict[str, tuple[str, Callable[[PodTimes], tuple[float | None, float | None]]]] = {
-    "pod start": ("from created to started", lambda pod: (pod.created, pod.started)),
-    "pod run": ("from started to finished", lambda pod: (pod.started, pod.finished)),
-}
 
 
-def compare_throughput(runs: Sequence[Results], baseline: Sequence[Results], rules: Rate) -> Compared:
+def compare_throughput(sample: Sample, baseline: Sample, rules: Rate) -> Compared:
     """Compare the median rate with its threshold, and with the baseline's where there is one."""
     findings: list[Finding] = []
-    values, unit = _rates(runs, rules, findings)
+    values, unit = _rates(sample, rules, findings)
     others, _ = _rates(baseline, rules, findings)
     name = rules.measure
-    asked = [rules.at_least is not None, rules.lowest_ratio is not None and bool(baseline)]
+    asked = [rules.at_least is not None, rules.lowest_ratio is not None and bool(baseline.runs)]
     alpha = rules.false_alarm / max(sum(asked), 1)
     told = []
     if not values and any(asked):
@@ -47,9 +41,9 @@ def compare_throughput(runs: Sequence[Results], baseline: Sequence[Results], rul
     return Compared(tuple(told), tuple(findings), sum(one.false_alarm for one in told))
 
 
-def _rates(runs: Sequence[Results], rules: Rate, findings: list[Finding]) -> tuple[list[float], str]:
+def _rates(sample: Sample, rules: Rate, findings: list[Finding]) -> tuple[list[float], str]:
     values, units = [], []
-    for reading in readings(runs, rules.check, rules.measure):
+    for reading in sample.of(rules.check, rules.measure):
         if isinstance(reading.value, float) and isfinite(reading.value) and reading.value > 0:
             values.append(reading.value)
             units.append(reading.unit)
@@ -63,13 +57,13 @@ def _rates(runs: Sequence[Results], rules: Rate, findings: list[Finding]) -> tup
     return values, units[0] if units else ""
 
 
-def compare_timings(runs: Sequence[Results], baseline: Sequence[Results], rules: Timing) -> Compared:
+def compare_timings(sample: Sample, baseline: Sample, rules: Timing) -> Compared:
     """Compare how long NPU pods took to start and to run with the baseline's; nothing without a baseline."""
-    if not baseline:
+    if not baseline.runs:
         return Compared((), (), 0.0)
     told, findings = [], []
-    for name, (words, times) in TIMES.items():
-        ours, theirs = _medians(runs, times), _medians(baseline, times)
+    for name, (words, _) in TIMES.items():
+        ours, theirs = sample.times.get(name, ()), baseline.times.get(name, ())
         if ours and theirs:
             told.append(_ratio(name, "s", ours, theirs, rules.false_alarm / len(TIMES), highest=rules.highest_ratio))
         else:
@@ -77,21 +71,6 @@ def compare_timings(runs: Sequence[Results], baseline: Sequence[Results], rules:
             sentence = f"No run of {whose} says how long its NPU pods took {words}."
             findings.append(Finding("not-measured", "inconclusive", sentence, MORE))
     return Compared(tuple(told), tuple(findings), sum(one.false_alarm for one in told))
-
-
-def _medians(runs: Iterable[Results], times: Callable[[PodTimes], tuple[float | None, float | None]]) -> list[float]:
-    found = []
-    for results in runs:
-        spans = [_span(*times(pod)) for pod in results.pods if pod.npus]
-        if known := [span for span in spans if span is not None]:
-            found.append(median(known))
-    return found
-
-
-def _span(began: float | None, ended: float | None) -> float | None:
-    if began is None or ended is None or ended < began:
-        return None
-    return max(ended - began, 0.5)
 
 
 def _median(name: str, unit: str, values: Sequence[float], limit: float, alpha: float) -> Statistic:

@@ -13,13 +13,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from gateworld import NOW, keep, policy, results, write
+from gateworld import NOW, POLICY, keep, policy, results, write
 
 from fixtures.errors import HarnessError
 from gate import beside
 from gate.beside import Shared
 from gate.judge import decide
 from gate.outputs import write_outputs
+
+NUMBERS = """
+[throughput]
+at_least = 10.0
+lowest_ratio = 0.9
+[timing]
+highest_ratio = 2.0
+"""
+COMPARED = {
+    (name, against)
+    for name in ("top_1", "top_5", "rate", "pod start", "pod run")
+    for against in ("threshold", "baseline")
+} - {("pod start", "threshold"), ("pod run", "threshold")}
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -40,10 +53,12 @@ def test_processes_and_threads_come_to_the_same(tmp_path: Path, monkeypatch: pyt
     for many in (100, 1):
         monkeypatch.setattr(beside, "MANY", many)
         monkeypatch.setattr(os, "cpu_count", lambda: 3)
-        decision = decide(folders, policy(tmp_path), now=NOW)
+        rules = policy(tmp_path, POLICY + NUMBERS)
+        decision = decide(folders[:2], rules, now=NOW, baseline=folders[2:])
         write_outputs(decision, tmp_path / f"out-{many}")
         seen.append((decision, written(tmp_path / f"out-{many}")))
     assert seen[0] == seen[1]
+    assert {(one.metric, one.against) for one in seen[0][0].statistics} == COMPARED
     assert "was changed after the run" in " ".join(seen[0][0].reasons)
 
 
