@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 CLI = [sys.executable, "-m", "fixtures.cli"]
@@ -39,3 +42,12 @@ def test_a_reader_that_ends_early_is_no_verdict() -> None:
         _, said = process.communicate(b"x", timeout=30)
     assert process.returncode == 2
     assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["catalogue", "doctor"])
+def test_a_reader_of_a_table_that_ends_early_is_no_verdict(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        done = subprocess.run([*CLI, command], stdout=nobody, stderr=subprocess.PIPE, cwd=ROOT, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (2, b"")
