@@ -8,11 +8,16 @@ from math import floor, sqrt
 
 from gate import statistics
 from gate.decision import Compared, Finding, Statistic, Verdict
+from gate.jsonfile import shown
 from gate.measures import Reading, Sample
 from gate.policy import Accuracy, MetricLimits
 
 FLOAT32 = 6e-8
 """By which a share may differ from a whole number of images when it was printed from 32 bits."""
+UNIT = "fraction"
+"""In which a check measures an accuracy."""
+SCATTER = 1e-6
+"""How often repeats that are alike may be further apart; they share their images, and are closer than chance has it."""
 AGAIN = "Run the evaluation again and keep its whole log."
 INDEPENDENT = "each image is right or wrong by itself, with the same chance"
 SAMPLES = "the candidate's and the baseline's images are samples of their own"
@@ -58,6 +63,10 @@ def compare_accuracies(sample: Sample, baseline: Sample, rules: Accuracy) -> Com
         for against, asks in (("threshold", limits.at_least is not None), ("baseline", bool(baseline.runs)))
         if asks
     ]
+    for name in [name for name in rules.metrics if name not in dict(asked)]:
+        sentence = f"{name} has no threshold in the policy, and there is no baseline: nothing was compared."
+        remedy = "Give the accepted release with --baseline, or set at_least in the policy."
+        findings.append(Finding("not-compared", "inconclusive", sentence, remedy, rules.check))
     told: list[Statistic] = []
     for name, against in asked:
         metric = Metric(name, rules.metrics[name], rules, rules.false_alarm / len(asked))
@@ -71,26 +80,37 @@ def compare_accuracies(sample: Sample, baseline: Sample, rules: Accuracy) -> Com
 
 def _count(sample: Sample, name: str, rules: Accuracy, findings: list[Finding], whose: str) -> Count | None:
     counts = []
-    wrong = False
+    told = len(findings)
     for reading in sample.of(rules.check, name):
         count = _whole(reading, rules.images)
         if isinstance(count, int):
             counts.append(count)
             continue
-        wrong = True
         sentence = f"{name} of run {reading.run} is {count}."
         findings.append(Finding("not-believable", "inconclusive", sentence, AGAIN, rules.check, reading.run))
-    if not counts and not wrong:
+    for run, number in sample.unequal(rules.check, name):
+        if number:
+            sentence = f"{name} of run {run} was measured {number} times, and is not one number."
+            findings.append(Finding("not-believable", "inconclusive", sentence, AGAIN, rules.check, run))
+        else:
+            sentence = f"{name} was not measured in run {run}, in which {rules.check} passed."
+            findings.append(Finding("not-measured", "inconclusive", sentence, AGAIN, rules.check, run))
+    if not counts and len(findings) == told:
         sentence = f"{name} was measured by no run of the {whose}."
         findings.append(Finding("not-measured", "inconclusive", sentence, AGAIN, rules.check))
+    if len(set(counts)) > 1 and statistics.apart(counts, rules.images) < SCATTER:
+        ends = f"from {min(counts) / rules.images:.4%} to {max(counts) / rules.images:.4%}"
+        sentence = f"{name} of the {whose}'s runs is {ends}, by more than chance explains: they are no repeats."
+        findings.append(Finding("repeats-differ", "inconclusive", sentence, AGAIN, rules.check))
     return Count(floor(sum(counts) / len(counts)), len(set(counts)) == 1, len(counts)) if counts else None
 
 
 def _whole(reading: Reading, images: int) -> int | str:
     """How many of `images` were right, or why the reading cannot be believed."""
     value = reading.value
-    if isinstance(value, bool | str) or not 0 <= value <= 1:
-        return f"{reading.shown}, which is no share of images"
+    if isinstance(value, bool | str) or not 0 <= value <= 1 or reading.unit != UNIT:
+        unit = "" if reading.unit == UNIT else f" {shown(reading.unit, 40) or 'without a unit'}"
+        return f"{reading.shown}{unit}, which is no share of images"
     count = round(value * images)
     if abs(value * images - count) > images * FLOAT32:
         return f"{value!r}, which is not a whole number of the policy's {images} images"

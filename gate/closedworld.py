@@ -7,13 +7,17 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import NamedTuple
 
+from fixtures.resultsfolder import ISSUE
 from gate.catalogue import Catalogue, Entry
 from gate.decision import CheckRow, Effect, Finding, Observation, Status
 from gate.policy import PROFILES, Policy, Waiver
-from gate.results import CheckResult, Results
+from gate.results import CheckResult, Outcome, Results
 
 NAMED_BEFORE = timedelta(days=14)
 """A waiver is named this long before it expires."""
+ANSWERED: frozenset[Outcome] = frozenset({"passed", "known-upstream"})
+GRAVEST: tuple[Outcome, ...] = ("failed", "error", "not-run", "skipped", "known-upstream", "passed")
+"""Of several runs the first in this order gives the reason."""
 GOOD: tuple[Status, ...] = ("passed", "known-upstream", "not-applicable", "waived")
 RERUN = "Run the checks again on the same candidate."
 EFFECTS: dict[Status, Effect] = {"failed": "fail", "flaky": "fail"}
@@ -47,23 +51,26 @@ def rows_of(catalogue: Catalogue, runs: Sequence[Results], policy: Policy, today
     rows = [_row(entry, seen.get(entry.id, ()), policy, runs) for entry in catalogue.entries.values()]
     rows += [_extra(identity, found) for identity, found in seen.items() if identity not in catalogue.entries]
     rows = _within_flaky_budget(rows, policy.flaky)
-    waivers = {waiver.check: waiver for waiver in policy.waivers if today <= waiver.expires}
-    return tuple(_excused(row, waivers.get(row.id)) for row in rows)
+    waivers = [waiver for waiver in policy.waivers if today <= waiver.expires]
+    return tuple(_excused(row, waivers) for row in rows)
 
 
 def _row(entry: Entry, found: Sequence[Seen], policy: Policy, runs: Sequence[Results]) -> CheckRow:
     in_profile = entry.profile in PROFILES[policy.profile]
     required = entry.id in policy.checks or (in_profile and entry.level == "must")
     status = _status(entry, found, policy)
-    lacking = _lacking(entry, runs, policy.skips) if status == "missing" else ""
+    named = entry.id in policy.checks
+    lacking = _lacking(entry, runs, policy.skips) if status == "missing" and not named else ""
     if lacking:
         status = "not-applicable"
-    if required and status in ("passed", "known-upstream") and len(found) < policy.repeats:
+    counted = {"passed"} if named else ANSWERED
+    if required and status in ANSWERED and sum(one.check.outcome in counted for one in found) < policy.repeats:
         status = "unproven"
     if status == "missing" and not required and not in_profile:
         status = "outside"
     blocks = status in ("missing", "duplicated") or (required and status not in GOOD)
-    told = next((one.check for one in found if one.check.outcome != "passed"), None)
+    gravest_first = sorted(found, key=lambda one: GRAVEST.index(one.check.outcome))
+    told = next((one.check for one in gravest_first if one.check.outcome != "passed"), None)
     return CheckRow(
         entry.id,
         entry.level,
@@ -76,7 +83,7 @@ def _row(entry: Entry, found: Sequence[Seen], policy: Policy, runs: Sequence[Res
         observations=_observations(found),
         reason=told.reason if told else lacking,
         remedy=told.remedy if told else "",
-        evidence=tuple((one.results.folder, kept) for one in found for kept in one.check.evidence),
+        evidence=tuple((one.results.folder, kept) for one in gravest_first for kept in one.check.evidence),
     )
 
 
@@ -110,26 +117,40 @@ def _status(entry: Entry, found: Sequence[Seen], policy: Policy) -> Status:
     runs = [one.results.run.id for one in found]
     checks = [one.check for one in found]
     outcomes = {check.outcome for check in checks}
-    passed = outcomes & {"passed", "known-upstream"}
-    uncalled = any(check.outcome == "passed" and "call" not in check.seconds for check in checks)
+    passed = outcomes & ANSWERED
     excused = all(_may_skip(entry, one, policy) for one in found if one.check.outcome == "skipped")
     in_order: tuple[tuple[object, Status], ...] = (
         (not found, "missing"),
         (len(set(runs)) < len(runs), "duplicated"),
-        ("failed" in outcomes and passed, "flaky"),
+        ("failed" in outcomes and _passed_at_last(found), "flaky"),
         ("failed" in outcomes, "failed"),
-        ("error" in outcomes or uncalled, "error"),  # only a call proves a claim
+        ("error" in outcomes or not all(map(_is_proven, checks)), "error"),
         (passed and any(check.tries > 1 for check in checks), "flaky"),
         ("not-run" in outcomes, "not-run"),
-        ("skipped" in outcomes and excused and not passed, "not-applicable"),
-        ("skipped" in outcomes, "skipped"),
+        ("skipped" in outcomes and not excused, "skipped"),
+        ("skipped" in outcomes and not passed, "not-applicable"),
         ("known-upstream" in outcomes, "known-upstream"),
         (True, "passed"),
     )
     return next(status for holds, status in in_order if holds)
 
 
+def _is_proven(check: CheckResult) -> bool:
+    """Whether a check that says that it came to an answer has one: only a call proves a claim, or names a known bug."""
+    if check.outcome not in ANSWERED:
+        return True
+    return "call" in check.seconds and (check.outcome == "passed" or bool(ISSUE.search(check.reason)))
+
+
+def _passed_at_last(found: Sequence[Seen]) -> bool:
+    """Whether the last run of those that tried it passed: one that fails from some run on is not flaky."""
+    last = max(reversed(found), key=lambda one: one.results.run.began)
+    return last.check.outcome == "passed"
+
+
 def _may_skip(entry: Entry, one: Seen, policy: Policy) -> bool:
+    if entry.id in policy.checks:  # each that a policy names has to pass
+        return False
     if one.check.skipped_for == "not-applicable":
         return policy.not_applicable
     has = one.results.capabilities
@@ -159,8 +180,9 @@ def _within_flaky_budget(rows: list[CheckRow], budget: int) -> list[CheckRow]:
     return [replace(row, blocks=False) if row in flaky else row for row in rows]
 
 
-def _excused(row: CheckRow, waiver: Waiver | None) -> CheckRow:
-    if waiver is None or not row.blocks or row.status not in waiver.outcomes:
+def _excused(row: CheckRow, waivers: Sequence[Waiver]) -> CheckRow:
+    waiver = next((one for one in waivers if one.check == row.id and row.status in one.outcomes), None)
+    if waiver is None or not row.blocks:
         return row
     told = f"{waiver.reason} ({waiver.owner}, until {waiver.expires}; it {MEANINGS.get(row.status, row.status)})"
     return replace(row, status="waived", blocks=False, waiver=told)

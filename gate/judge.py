@@ -157,7 +157,7 @@ def _of_statistic(one: Statistic) -> Finding:
 
 
 def _nothing_ran(runs: Sequence[Results], findings: Sequence[Finding]) -> Iterable[Finding]:
-    if any(finding.code == "unreadable" for finding in findings):
+    if any(finding.code == "unreadable" or finding.effect == "fail" for finding in findings):
         return
     if not any(check.outcome in TESTED for results in runs for check in results.checks):
         sentence = "Nothing was tested: no check came to an answer in any run."

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from gate.jsonfile import shown
 from gate.policy import Policy
 from gate.results import PodTimes, Results
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 TIMES: dict[str, tuple[str, Callable[[PodTimes], tuple[float | None, float | None]]]] = {
     "pod start": ("from created to started", lambda pod: (pod.created, pod.started)),
     "pod run": ("from started to finished", lambda pod: (pod.started, pod.finished)),
@@ -40,28 +44,45 @@ class Sample:
     Attributes:
         runs: how many there are.
         readings: by check and name, every value in the order of the runs.
+        passed: by check, the ids of the runs in which it passed.
         times: by the name in TIMES, of each run that has any the median seconds of its NPU pods.
     """
 
     runs: int
     readings: Mapping[tuple[str, str], tuple[Reading, ...]]
+    passed: Mapping[str, tuple[str, ...]]
     times: Mapping[str, tuple[float, ...]]
 
     def of(self, check: str, name: str) -> tuple[Reading, ...]:
         """Every value called `name` of the check."""
         return self.readings.get((check, name), ())
 
+    def unequal(self, check: str, name: str) -> Iterator[tuple[str, int]]:
+        """The runs that have not one value of that name as they should, each with how many it has.
+
+        A run in which the check passed has one, and no run has several.
+        """
+        counted = Counter(reading.run for reading in self.of(check, name))
+        for run in dict.fromkeys([*self.passed.get(check, ()), *counted]):
+            if counted[run] != 1:
+                yield run, counted[run]
+
 
 def sample_of(runs: Iterable[Results], policy: Policy) -> Sample:
     """What `runs` measured, of what `policy` compares; whole numbers as floats."""
     checks = {rules.check for rules in (policy.accuracy, policy.throughput) if rules}
     readings: dict[tuple[str, str], list[Reading]] = {}
+    passed: dict[str, list[str]] = {}
     times: dict[str, list[float]] = {}
     count = 0
     for results in runs:
         count += 1
         for check in results.checks:
-            for one in check.measured if check.id in checks else ():
+            if check.id not in checks:
+                continue
+            if check.outcome == "passed":
+                passed.setdefault(check.id, []).append(results.run.id)
+            for one in check.measured:
                 value = one.value
                 number = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
                 readings.setdefault((check.id, one.name), []).append(Reading(results.run.id, number, one.unit))
@@ -69,10 +90,11 @@ def sample_of(runs: Iterable[Results], policy: Policy) -> Sample:
             spans = [_span(*ends(pod)) for pod in results.pods if pod.npus]
             if known := [span for span in spans if span is not None]:
                 times.setdefault(name, []).append(median(known))
-    return Sample(
-        count, {of: tuple(all_of_it) for of, all_of_it in readings.items()},
-        {name: tuple(all_of_it) for name, all_of_it in times.items()},
-    )  # fmt: skip
+    return Sample(count, _frozen(readings), _frozen(passed), _frozen(times))
+
+
+def _frozen(lists: Mapping[Key, list[Value]]) -> dict[Key, tuple[Value, ...]]:
+    return {key: tuple(values) for key, values in lists.items()}
 
 
 def _span(began: float | None, ended: float | None) -> float | None:

@@ -24,7 +24,7 @@ from gate.policyrules import (
     PolicyError,
     table,
 )
-from gate.tomllines import lines_of
+from gate.tomllines import line_of, lines_of
 
 SHIPPED = Path(__file__).parent / "policies"
 """Policies that come with the gate, by name: `release` is the strict default."""
@@ -127,6 +127,7 @@ class Rate:
     Attributes:
         check: the id of the check that measures it.
         measure: its name there.
+        unit: in which it is measured; a value in another is not believed.
         at_least: the lowest median, in the measure's unit; None to compare with the baseline alone.
         lowest_ratio: of candidate to baseline; None not to compare with it.
         false_alarm: the chance, at most, that the comparisons together fail a good candidate.
@@ -134,6 +135,7 @@ class Rate:
 
     check: str
     measure: str
+    unit: str
     at_least: float | None
     lowest_ratio: float | None
     false_alarm: float
@@ -247,6 +249,9 @@ def _policy(content: dict[str, Any], lines: Mapping[Any, int], file: Path, sha25
             for name, limits in metrics.items()
             if limits is not None
         }
+        if not accuracy["metrics"]:
+            where = f"{shown(file)}, line {line_of(('accuracy',), dict(lines))}"
+            raise PolicyError(f"{where}: [accuracy] names no accuracy.", "Add [accuracy.top_1], or [accuracy.top_5].")
     waivers = [Waiver(**read(("waiver", number), WAIVER, waiver)) for number, waiver in enumerate(top["waiver"])]
     baseline = read(("baseline",), BASELINE, top["baseline"])
     throughput, timing = top["throughput"], top["timing"]

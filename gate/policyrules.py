@@ -107,7 +107,7 @@ def _list(given: Any) -> Any:
     return given
 
 
-EXCUSABLE = ("failed", "error", "skipped", "not-run", "flaky", "known-upstream", "unproven")
+EXCUSABLE = ("failed", "error", "skipped", "not-run", "flaky", "unproven")
 DIFFERENCES = ("new-skip", "lost-check", "slow-wait", "new-warning", "new-failure")
 CAPABILITIES = (
     *("admin", "cloud", "disruptive", "faults", "idle-nodes", "npu-node-access", "own-cluster", "podresources"),
@@ -154,6 +154,7 @@ METRIC = {
 RATE = {
     "check": Rule(_text, "flow-throughput"),
     "measure": Rule(_text, "rate"),
+    "unit": Rule(_text, "it/s"),
     "at_least": Rule(_number(0, 1e12), None),
     "lowest_ratio": Rule(_number(0, 1), None),
     "false_alarm": Rule(_number(0, 0.5), 0.05),

@@ -21,9 +21,8 @@ MORE = "Run the checks again, and give all results folders together."
 def compare_throughput(sample: Sample, baseline: Sample, rules: Rate) -> Compared:
     """Compare the median rate with its threshold, and with the baseline's where there is one."""
     findings: list[Finding] = []
-    values, unit = _rates(sample, rules, findings)
-    others, _ = _rates(baseline, rules, findings)
-    name = rules.measure
+    values, others = _rates(sample, rules, findings), _rates(baseline, rules, findings)
+    name, unit = rules.measure, rules.unit
     asked = [rules.at_least is not None, rules.lowest_ratio is not None and bool(baseline.runs)]
     alpha = rules.false_alarm / max(sum(asked), 1)
     told = []
@@ -41,20 +40,26 @@ def compare_throughput(sample: Sample, baseline: Sample, rules: Rate) -> Compare
     return Compared(tuple(told), tuple(findings), sum(one.false_alarm for one in told))
 
 
-def _rates(sample: Sample, rules: Rate, findings: list[Finding]) -> tuple[list[float], str]:
-    values, units = [], []
+def _rates(sample: Sample, rules: Rate, findings: list[Finding]) -> list[float]:
+    values = []
     for reading in sample.of(rules.check, rules.measure):
-        if isinstance(reading.value, float) and isfinite(reading.value) and reading.value > 0:
-            values.append(reading.value)
-            units.append(reading.unit)
+        value = reading.value
+        if isinstance(value, float) and isfinite(value) and value > 0 and reading.unit == rules.unit:
+            values.append(value)
         else:
-            sentence = f"{rules.measure} of run {reading.run} is {reading.shown}, which is no rate."
+            unit = "" if reading.unit == rules.unit else f" {shown(reading.unit, 40) or 'without a unit'}"
+            sentence = (
+                f"{rules.measure} of run {reading.run} is {reading.shown}{unit}, which is no rate in {rules.unit}."
+            )
             findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check, reading.run))
-    if len(set(units)) > 1:
-        several = shown(", ".join(sorted(set(units))))
-        sentence = f"{rules.measure} has several units: {several}."
-        findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check))
-    return values, units[0] if units else ""
+    for run, number in sample.unequal(rules.check, rules.measure):
+        if number:
+            sentence = f"{rules.measure} of run {run} was measured {number} times, and is not one number."
+            findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check, run))
+        else:
+            sentence = f"{rules.measure} was not measured in run {run}, in which {rules.check} passed."
+            findings.append(Finding("not-measured", "inconclusive", sentence, MORE, rules.check, run))
+    return values
 
 
 def compare_timings(sample: Sample, baseline: Sample, rules: Timing) -> Compared:

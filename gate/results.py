@@ -219,6 +219,7 @@ class Results:
         format: in which it was written.
         run: the run.
         verdict: what the run itself said: pass, fail or inconclusive. The gate does not count on it.
+        reasons: why, in sentences.
         settings: what the run was told.
         target: what it ran against.
         catalogue: SHA-256 of the catalogue that the run chose from; empty when it did not say.
@@ -244,6 +245,7 @@ class Results:
     format: int
     run: RunInfo
     verdict: str
+    reasons: tuple[str, ...]
     settings: Mapping[str, str]
     target: Mapping[str, str]
     catalogue: str
@@ -289,6 +291,8 @@ def read_results(folder: Path) -> Results:
     content = parse(raw, file)
     content, written = as_format_2(content, file)
     require_schema(content, file)
+    if written > 1:
+        _require_hashes(content, file)
     try:
         return _results(content, folder, raw, written)
     except msgspec.ValidationError as error:  # a number that the schema allows and no machine holds
@@ -324,6 +328,14 @@ def require_schema(content: dict[str, Any], file: Path) -> None:
                 )
 
 
+def _require_hashes(content: dict[str, Any], file: Path) -> None:
+    """Refuse evidence that is named without its hash, as format 1 did: it could be anything."""
+    for check in content["checks"]:
+        for kept in check["evidence"]:
+            if not kept["sha256"]:
+                raise UnreadableError(f"{shown(file)} names {shown(kept['file'])} without its SHA-256.", AGAIN)
+
+
 def is_inside(path: str) -> bool:
     """Whether a path of evidence is a plain one below `evidence/`: no `..`, no backslash, nothing unprintable."""
     parts = PurePosixPath(path).parts
@@ -340,6 +352,7 @@ def _results(content: dict[str, Any], folder: Path, raw: bytes, written: int) ->
         bytes=len(raw),
         format=written,
         verdict=content["verdict"]["result"],
+        reasons=tuple(content["verdict"]["reasons"]),
         settings=content["settings"],
         target=content["target"],
         catalogue=content["catalogue"]["sha256"] if content["catalogue"] else "",

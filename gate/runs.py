@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from gate.decision import Effect, Finding
 from gate.jsonfile import shown
-from gate.results import Results
+from gate.results import Outcome, Results
 
 CLOCK_SECONDS = 5.0
 """By which clocks of the machines that wrote the times may differ."""
+TESTED: frozenset[Outcome] = frozenset({"passed", "failed", "known-upstream"})
+OPEN: tuple[Outcome, ...] = ("error", "skipped", "not-run")
+OF_THE_RUN = re.compile(
+    r"The run has not ended\.|Nothing was tested\.|The run had the deliberate defect .*"
+    r"|\d+ checks? of the profile left out by the command line\."
+)
+"""Reasons of a verdict that are of no check, as fixtures.verdicts words them."""
 AGAIN = "Run the checks again, and keep the results folder as the run leaves it."
 CLEAN = "Remove what is left, or `npu-e2e clean`, then run the checks again."
 
@@ -55,8 +63,9 @@ def _state(results: Results) -> Iterable[Finding]:
         )
     elif run.stopped:
         yield Finding("run-not-finished", "inconclusive", f"Run {run.id} was stopped: {run.stopped}", AGAIN, run=run.id)
-    if run.state == "finished" and run.exit_code is None:
-        sentence = f"Run {run.id} says that it finished, and has no exit code."
+    if run.state == "finished" and None in (run.exit_code, run.ended):
+        lacks = "exit code" if run.exit_code is None else "time of its end"
+        sentence = f"Run {run.id} says that it finished, and has no {lacks}."
         yield Finding("run-not-finished", "inconclusive", sentence, AGAIN, run=run.id)
     if defect := results.settings.get("defect"):
         sentence = f"Run {run.id} had the deliberate defect {shown(defect)}: it says nothing of the candidate."
@@ -68,19 +77,49 @@ def _state(results: Results) -> Iterable[Finding]:
 
 
 def _contradictions(results: Results) -> Iterable[str]:
-    """Where a run that finished says other than its checks do: what it knew of is then no longer in the file."""
+    """Where a run says other than its checks do: what it knew of is then no longer in the file.
+
+    A run fails for its musts and violations alone, and knows nothing where a must has no answer; pytest's exit code 1
+    stands if anything failed and the run is no pass (fixtures.verdicts).
+    """
     run, outcomes = results.run, {check.outcome for check in results.checks}
-    failed = bool(results.violations) or "failed" in outcomes
-    unanswered = bool(outcomes & {"error", "skipped", "not-run"} or run.troubles or run.stopped or not outcomes)
+    musts = [check for check in results.checks if check.level == "must"]
+    failed = bool(results.violations) or any(check.outcome == "failed" for check in musts)
+    unanswered = any(
+        (
+            run.troubles,
+            run.stopped,
+            run.state == "running",
+            results.settings.get("defect"),
+            not outcomes & TESTED,
+            *(check.outcome in OPEN for check in musts),
+        )
+    )
     if results.verdict == "fail" and not failed:
-        yield f"Run {run.id} says that it failed, and no check in it did."
-    if run.state != "finished":
+        yield f"Run {run.id} says that it failed, and no must-check in it did."
+    if results.verdict == "inconclusive" and not unanswered:
+        yield f"Run {run.id} says that it is inconclusive, and each must-check in it came to an answer."
+    for reason in _unexplained(results) if results.verdict != "pass" else ():
+        yield f"Run {run.id} gives a reason that nothing else in it does: {shown(reason)}"
+    if run.state != "finished" or run.exit_code is None:
         return
-    if results.verdict == "inconclusive" and not unanswered and not results.settings.get("defect"):
-        yield f"Run {run.id} says that it is inconclusive, and each check in it came to an answer."
-    explained = {0: True, 1: failed or "error" in outcomes, 2: unanswered}  # as pytest and the harness have them
-    if run.exit_code is not None and not explained.get(run.exit_code, False):
-        yield f"Run {run.id} ended with exit code {run.exit_code}, and no check in it says why."
+    ended_badly = results.verdict != "pass" and (failed or bool(outcomes & {"failed", "error"}))
+    explained = {0: results.verdict == "pass", 1: ended_badly, 2: results.verdict == "inconclusive"}
+    if not explained.get(run.exit_code, False):
+        sentence = f"Run {run.id} ended with exit code {run.exit_code}"
+        yield f"{sentence}, and no check in it says why." if run.exit_code else f"{sentence}, and is no pass."
+
+
+def _unexplained(results: Results) -> Iterable[str]:
+    """Reasons of a run's verdict that are of no check, violation or trouble in it."""
+    run = results.run
+    said = {*results.violations, *run.troubles, run.stopped}
+    begins = tuple(
+        f"{check.id}{'' if check.level == 'must' else ' (should)'}: {check.outcome}" for check in results.checks
+    )
+    for reason in results.reasons:
+        if reason not in said and not reason.startswith(begins) and not OF_THE_RUN.fullmatch(reason):
+            yield reason
 
 
 def _clock(results: Results, now: float) -> Iterable[Finding]:

@@ -172,6 +172,22 @@ def _smallest(lacks: Callable[[float], float], share: float) -> float:
     return 0.0 if lacks(0.0) >= 0 else float(optimize.brentq(lacks, 0.0, share, xtol=1e-7))
 
 
+def apart(counts: Sequence[int], images: int) -> float:
+    """The chance that evaluations of `images` each, all of one share, are as far apart as these counts or further.
+
+    Pearson's chi-square test of homogeneity, which is exact enough for the rates that matter here; 1.0 where all are
+    right, or none is.
+
+    Args:
+        counts: of each evaluation the images that were right; two or more.
+        images: that each ranked.
+    """
+    if sum(counts) in (0, images * len(counts)):
+        return 1.0
+    table = np.array([counts, [images - count for count in counts]])
+    return float(stats.chi2_contingency(table, correction=False).pvalue)
+
+
 @lru_cache(maxsize=256)
 def together(rates: tuple[float, ...], correlations: tuple[tuple[float, ...], ...]) -> float:
     """The chance that at least one of several tests fails a good candidate.

@@ -23,7 +23,10 @@ OF_A_NODE = {
 }
 RELEASED = ("image", "os_image", "kernel", "containerd", "kubelet")
 """What makes two nodes the same release, whichever machine they are."""
+KNOWN = (*RELEASED, "boot_id")
+"""What must be known of each node with NPUs: without it no difference in it would be seen."""
 AGAIN = "Run the checks again on nodes that nobody changes meanwhile."
+APART = "Judge runs of one node image together, and others on their own."
 
 
 def subject_of_runs(runs: Sequence[Results]) -> Subject | None:
@@ -32,7 +35,8 @@ def subject_of_runs(runs: Sequence[Results]) -> Subject | None:
     if not told or any(subject is None for subject in told):
         return None
     subjects = [subject for subject in told if subject is not None]
-    nodes = {(node.name, node.uid): node for subject in subjects for node in subject.nodes}
+    # a node that was made anew under its name, as kind's are from run to run, is the same one if its release is
+    nodes = {(node.name, *_release(node)): node for subject in subjects for node in subject.nodes}
     images = {image: None for subject in subjects for image in subject.images}
     return replace(subjects[0], nodes=tuple(nodes.values()), images=tuple(images))
 
@@ -66,6 +70,48 @@ def _within(results: Results) -> Iterable[Finding]:
         if not any(image.role == role for image in after.images):
             sentence = f"Run {run} does not say which {role} image it ran."
             yield Finding("subject-unknown", "inconclusive", sentence, AGAIN, run=run)
+    for missing in sorted(set(_unknown(before)) | set(_unknown(after))):
+        remedy = "See that the account of the run may read it, then run the checks again."
+        yield Finding("subject-unknown", "inconclusive", f"Run {run} does not know {missing}.", remedy, run=run)
+    for several in sorted(set(_mixed(before)) | set(_mixed(after))):
+        sentence = f"Run {run} is not of one release: {several}."
+        yield Finding("subjects-differ", "inconclusive", sentence, APART, run=run)
+
+
+def _release(node: Node) -> tuple[str, ...]:
+    return tuple(getattr(node, field) for field in RELEASED)
+
+
+def _unknown(subject: Subject) -> Iterable[str]:
+    """What a reading lacks, in words that follow `does not know`."""
+    if not subject.kubernetes:
+        yield "the version of Kubernetes"
+    for node in subject.nodes:
+        for field in KNOWN:
+            if node.npus and not getattr(node, field):
+                yield f"the {OF_A_NODE[field]} of node {node.name}"
+
+
+def _mixed(subject: Subject) -> Iterable[str]:
+    """What a reading has several of where a release has one, in words."""
+    nodes = [node for node in subject.nodes if node.npus]
+    for field in RELEASED:
+        on = {value: node.name for node in reversed(nodes) if (value := getattr(node, field))}
+        if len(on) > 1:
+            several = ", ".join(f"{value} ({name})" for value, name in sorted(on.items()))
+            yield f"the {OF_A_NODE[field]} of its nodes with NPUs is {several}"
+    for name, digests in _plugins(subject).items():
+        if len(digests) > 1:
+            yield f"the plugin image {name} is {', '.join(sorted(digests))}"
+
+
+def _plugins(subject: Subject) -> dict[str, set[str]]:
+    """By name, the digests of the plugin's images."""
+    found: dict[str, set[str]] = {}
+    for image in subject.images:
+        if image.role == "plugin":
+            found.setdefault(image.image, set()).add(image.digest)
+    return found
 
 
 def changes(before: Subject, after: Subject) -> Iterable[str]:
@@ -84,37 +130,53 @@ def changes(before: Subject, after: Subject) -> Iterable[str]:
             old, new = getattr(first[name], field), getattr(last[name], field)
             if old != new:
                 yield f"the {words} of node {name} went from {old or 'nothing'} to {new or 'nothing'}"
-    images = {(image.role, image.image, image.digest) for image in before.images}
-    for image in after.images:  # the workload's image is often known only once it has run
-        others = {digest for role, name, digest in images if (role, name) == (image.role, image.image)}
-        if others and image.digest not in others:
-            yield f"the {image.role} image {image.image} became another"
+    earlier, later = _plugins(before), _plugins(after)
+    if not earlier:
+        yield "a plugin came, where none had been seen before it"
+    for name in sorted(earlier.keys() | later.keys() if earlier else ()):
+        if earlier.get(name) != later.get(name):
+            digests = [", ".join(sorted(one.get(name, ()))) or "nothing" for one in (earlier, later)]
+            yield f"the plugin image {name} went from {digests[0]} to {digests[1]}"
+    known = {(image.image, image.digest) for image in before.images if image.role == "workload"}
+    for image in after.images:  # the workload's is often known only once it has run
+        others = {digest for name, digest in known if name == image.image}
+        if image.role == "workload" and others and image.digest not in others:
+            yield f"the workload image {image.image} became another"
 
 
 def _candidate(results: Results, candidate: Candidate) -> Iterable[Finding]:
-    subject = results.after or results.before
-    if subject is None:
-        return
+    had: dict[str, str] = {}
+    for subject in filter(None, (results.after, results.before)):
+        for words, wish, seen in _wanted(subject, candidate, ran=subject is results.after):
+            if wish and seen != {wish} and words not in had:
+                had[words] = ", ".join(sorted(one or "an unknown one" for one in seen)) or "none"
+                yield Finding(
+                    "not-the-candidate",
+                    "nothing",
+                    f"Run {results.run.id} is of the {words} {had[words]}; the candidate's is {wish}.",
+                    "Give the results of the candidate, or correct [candidate] in the policy.",
+                    run=results.run.id,
+                )
+
+
+def _wanted(subject: Subject, candidate: Candidate, *, ran: bool) -> Iterable[tuple[str, str, set[str]]]:
+    """Of each part what it is called, what the policy wants, and what a reading has of it.
+
+    Args:
+        subject: the reading.
+        candidate: of the policy.
+        ran: whether the workload had run by then.
+    """
     nodes = [node for node in subject.nodes if node.npus]
-    wanted: list[tuple[str, str, set[str]]] = [
-        ("node image", candidate.node_image, {node.image for node in nodes}),
-        ("OS image", candidate.os_image, {node.os_image for node in nodes}),
-        ("kernel", candidate.kernel, {node.kernel for node in nodes}),
-        ("container runtime", candidate.containerd, {node.containerd for node in nodes}),
-        ("Kubernetes", candidate.kubernetes, {subject.kubernetes}),
-    ]
-    for role, digest in (("plugin", candidate.plugin), ("workload", candidate.workload)):
-        wanted.append((f"{role} image", digest, {image.digest for image in subject.images if image.role == role}))
-    for words, wish, seen in wanted:
-        if wish and seen != {wish}:
-            had = ", ".join(sorted(one or "an unknown one" for one in seen)) or "none"
-            yield Finding(
-                "not-the-candidate",
-                "nothing",
-                f"Run {results.run.id} is of the {words} {had}; the candidate's is {wish}.",
-                "Give the results of the candidate, or correct [candidate] in the policy.",
-                run=results.run.id,
-            )
+    yield "node image", candidate.node_image, {node.image for node in nodes}
+    yield "OS image", candidate.os_image, {node.os_image for node in nodes}
+    yield "kernel", candidate.kernel, {node.kernel for node in nodes}
+    yield "container runtime", candidate.containerd, {node.containerd for node in nodes}
+    yield "Kubernetes", candidate.kubernetes, {subject.kubernetes}
+    yield "plugin image", candidate.plugin, {image.digest for image in subject.images if image.role == "plugin"}
+    if ran:
+        workloads = {image.digest for image in subject.images if image.role == "workload"}
+        yield "workload image", candidate.workload, workloads
 
 
 def _between(runs: Sequence[Results]) -> Iterable[Finding]:
@@ -130,7 +192,7 @@ def _between(runs: Sequence[Results]) -> Iterable[Finding]:
                 "subjects-differ",
                 "inconclusive",
                 f"The runs are not of one release: the {words} is {several}.",
-                "Judge runs of one node image together, and others on their own.",
+                APART,
             )
 
 
@@ -155,11 +217,18 @@ def nodes_not_exercised(runs: Sequence[Results]) -> tuple[Node, ...]:
 
 
 def devices_not_exercised(runs: Sequence[Results]) -> dict[str, tuple[int, int]]:
-    """By node, how many of its NPUs ran nothing in any run, and of how many; without nodes that ran all of theirs."""
+    """By node, how many of its NPUs ran nothing in any run, and of how many; without nodes that ran all of theirs.
+
+    A node has as many as it had allocatable, if the run saw fewer devices or none: those that nobody saw ran nothing.
+    """
     ran: dict[str, set[str]] = {}
     has: dict[str, int] = {}
     for results in runs:
-        for node, (of, exercised) in results.devices.items():
-            ran.setdefault(node, set()).update(exercised)
-            has[node] = max(of, has.get(node, 0))
-    return {node: (of - len(ran[node]), of) for node, of in sorted(has.items()) if len(ran[node]) < of}
+        for node in results.after.nodes if results.after and results.devices else ():
+            if node.npus:
+                has[node.name] = max(node.npus, has.get(node.name, 0))
+        for name, (of, exercised) in results.devices.items():
+            ran.setdefault(name, set()).update(exercised)
+            has[name] = max(of, has.get(name, 0))
+    left = {name: (of - len(ran.get(name, ())), of) for name, of in sorted(has.items())}
+    return {name: (idle, of) for name, (idle, of) in left.items() if idle > 0}

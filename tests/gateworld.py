@@ -196,6 +196,12 @@ def of(content: dict[str, Any], identity: str) -> dict[str, Any]:
     return found
 
 
+def all_passed(content: dict[str, Any]) -> None:
+    """The target has a cloud too, so that no check is skipped."""
+    content["capabilities"].append("cloud")
+    of(content, "cloud-route-per-node").update(outcome="passed", skipped_for="", reason="", seconds={"call": 1.0})
+
+
 def policy(folder: Path, text: str = POLICY) -> Policy:
     file = folder / "policy.toml"
     file.write_text(text)

@@ -79,6 +79,7 @@ def also(identity: str, **more: Any) -> Callable[[Content], object]:
     return lambda content: content["checks"].append({**check(identity), **more})
 
 
+DIGEST = "sha256:" + "8" * 64
 LEFT = [{"change": "added", "what": "Namespace npu-e2e-1 (uid-9)", "detail": ""}]
 WAYS_TO_BE_GREEN_FOR_NOTHING: list[tuple[str, Callable[[Content], object], str, int]] = [
     # harnesses.md, B1 1: a filter that matches nothing, and a run in which all is skipped
@@ -146,6 +147,48 @@ WAYS_TO_BE_GREEN_FOR_NOTHING: list[tuple[str, Callable[[Content], object], str, 
     ("a digest is unknown", lambda c: [s["images"][1].update(digest="") for s in c["subject"].values()],
      "subject-unknown", 2),
     ("no plugin was seen", lambda c: [s["images"].pop(0) for s in c["subject"].values()], "subject-unknown", 2),
+    ("the plugin was replaced, under another name",
+     change("subject", "after", "images", 0, to={"role": "plugin", "image": "plugin:2", "digest": DIGEST}),
+     "subject-changed", 2),
+    ("a second plugin came", lambda c: c["subject"]["after"]["images"].append(
+        {"role": "plugin", "image": "plugin:2", "digest": DIGEST}), "subject-changed", 2),
+    ("a second plugin went away", lambda c: c["subject"]["before"]["images"].append(
+        {"role": "plugin", "image": "plugin:2", "digest": DIGEST}), "subject-changed", 2),
+    ("a roll-out of the plugin ended meanwhile", lambda c: c["subject"]["before"]["images"].append(
+        {"role": "plugin", "image": "plugin:1", "digest": DIGEST}), "subject-changed", 2),
+    ("no plugin was seen before", lambda c: c["subject"]["before"]["images"].pop(0), "subject-changed", 2),
+    ("nodes have two plugins", lambda c: [s["images"].append(
+        {"role": "plugin", "image": "plugin:1", "digest": DIGEST}) for s in c["subject"].values()],
+     "subjects-differ", 2),
+    ("nodes have two images", lambda c: [s["nodes"][2].update(image=DIGEST) for s in c["subject"].values()],
+     "subjects-differ", 2),
+    ("nodes have two kernels", lambda c: [s["nodes"][2].update(kernel="6.6") for s in c["subject"].values()],
+     "subjects-differ", 2),
+    ("the node image is unknown", lambda c: [s["nodes"][1].update(image="") for s in c["subject"].values()],
+     "subject-unknown", 2),
+    ("the boot id is unknown", lambda c: [s["nodes"][1].update(boot_id="") for s in c["subject"].values()],
+     "subject-unknown", 2),
+    ("the version of Kubernetes is unknown", lambda c: [s.update(kubernetes="") for s in c["subject"].values()],
+     "subject-unknown", 2),
+    # what a run says of itself, and no must in it does
+    ("it says that it failed, and only a should did", lambda c: (
+        of(c, "pull-anonymous").update(outcome="failed", reason="Anybody may."),
+        c["run"].update(exit_code=1), c["verdict"].update(result="fail")), "run-contradicts", 2),
+    ("exit code 1 of other tests", lambda c: (
+        of(c, "pull-anonymous").update(outcome="failed", reason="Anybody may."), c["run"].update(exit_code=1)),
+     "run-contradicts", 2),
+    ("exit code 0 of a run that is no pass", change("verdict", "result", to="inconclusive"), "run-contradicts", 2),
+    ("a reason of a check that is not there", lambda c: (
+        of(c, "flow-completed").update(outcome="failed"), c["run"].update(exit_code=1),
+        c["verdict"].update(result="fail", reasons=["flow-completed: failed: It is failed.", "The API went away."])),
+     "run-contradicts", 1),
+    ("it finished without a time", change("run", "ended", to=None), "run-not-finished", 2),
+    # known failures
+    ("a known failure of no issue", set_outcome("alloc-exclusive", "known-upstream"), "check-error", 2),
+    ("a known failure that was never called", lambda c: of(c, "alloc-exclusive").update(
+        outcome="known-upstream", reason="kubernetes/kubernetes#1: x", seconds={"setup": 1.0}), "check-error", 2),
+    ("a known failure of what the policy names", lambda c: of(c, "flow-completed").update(
+        outcome="known-upstream", reason="kubernetes/kubernetes#1: x"), "check-unproven", 2),
     # clocks
     ("it ended before it began", change("run", "ended", to=NOW - 5000), "clock", 2),
     ("it is of tomorrow", change("run", "ended", to=NOW + 86_400), "clock", 2),
@@ -155,6 +198,9 @@ WAYS_TO_BE_GREEN_FOR_NOTHING: list[tuple[str, Callable[[Content], object], str, 
     ("a value above 1", change("checks", 1, "measured", 0, "value", to=74.8), "not-believable", 2),
     ("a value that is a word", change("checks", 1, "measured", 0, "value", to="good"), "not-believable", 2),
     ("a value that is true", change("checks", 1, "measured", 0, "value", to=True), "not-believable", 2),
+    ("an accuracy in percent", change("checks", 1, "measured", 0, "unit", to="percent"), "not-believable", 2),
+    ("two values of one accuracy", lambda c: of(c, "flow-accuracy")["measured"].append(
+        {"name": "top_1", "value": 45_000 / 49_664, "unit": "fraction"}), "not-believable", 2),
     ("top_5 below top_1", change("checks", 1, "measured", 1, "value", to=37_000 / 49_664), "not-believable", 2),
 ]  # fmt: skip
 
@@ -380,12 +426,18 @@ def test_each_npu_has_run_something_where_the_policy_asks_for_it(tmp_path: Path)
     text = POLICY.replace("[required]", 'coverage = "devices"\n[required]')
     one, other = results("aaaa0001"), results("aaaa0002")
     assert "device-not-exercised" in codes(judged(tmp_path, one, text=text))
-    one["devices"] = {"worker-1": {"of": 2, "exercised": ["npu-0"]}, "worker-2": {"of": 1, "exercised": ["npu-0"]}}
-    half = judged(tmp_path, one, text=text)
-    assert half.reasons == ("1 of 2 NPUs of node worker-1 ran nothing.",)
+    every = [f"npu-{number}" for number in range(4)]
+    one["devices"] = {"worker-1": {"of": 4, "exercised": every[:3]}, "worker-2": {"of": 4, "exercised": every}}
+    almost = judged(tmp_path, one, text=text)
+    assert almost.reasons == ("1 of 4 NPUs of node worker-1 ran nothing.",)
     assert judged(tmp_path, one).exit_code == 0
-    other["devices"] = {"worker-1": {"of": 2, "exercised": ["npu-1"]}}
+    other["devices"] = {"worker-1": {"of": 4, "exercised": every[3:]}}
     assert judged(tmp_path, one, other, text=text).exit_code == 0
+    one["devices"] = {"worker-1": {"of": 2, "exercised": every[:2]}}
+    assert judged(tmp_path, one, text=text).reasons == (
+        "2 of 4 NPUs of node worker-1 ran nothing.",
+        "4 of 4 NPUs of node worker-2 ran nothing.",
+    ), "what a run did not see ran nothing, and a node has as many as were allocatable"
 
 
 def test_a_baseline_that_is_missing_unreadable_or_the_candidate_itself_is_no_baseline(tmp_path: Path) -> None:
