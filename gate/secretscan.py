@@ -8,7 +8,7 @@ from fixtures.redact import redact
 
 NEEDLES = (
     *(b"private key", b"eyj", b"ltai", b"sts.", b"auth", b"bearer", b"token", b"passw", b"secret", b"access"),
-    *(b"signature", b"client-key-data"),
+    *(b"signature", b"client-key-data", b"kubeconfig"),
     # how a private key, a JSON web token, JSON with indents (as docker writes it) and a kubeconfig begin in base64
     *(b"ls0tls1crudjti", b"zxlkagjhy2lpa", b"ewogic", b"ewoji", b"yxbpvmvyc2lvb", b"fwavzlcnnpb2", b"hcglwzxjzaw9u"),
 )

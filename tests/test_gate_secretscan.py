@@ -45,6 +45,7 @@ CREDENTIALS = {
     "its older file": (f"  .dockercfg: {encoded(json.dumps(DOCKER['auths']))}\n", "eyJ"),
     "a kubeconfig in base64": (f"  config: {encoded(KUBECONFIG)}\n", "YXBp"),
     "after an empty line": (f"  config: {encoded(chr(10) + KUBECONFIG)}\n", "CmFw"),
+    "of another order": (f"  kubeconfig: {encoded('users:' + KUBECONFIG.partition('users:')[2])}\n", "dXNlcnM6"),
     "a service account's token": (f"  jwt: {encoded(JWT)}\n", encoded(JWT)),
     "the same in the middle of a word": (f"tok_{JWT}", JWT),
     "in a URL": (f"x%3D{JWT}", JWT),
