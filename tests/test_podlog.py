@@ -9,7 +9,7 @@ from typing import Any
 from apiserver import Answer, event, kubeconfig, listed, serving
 
 from fixtures.client import connect
-from fixtures.podlog import PodLog, watched
+from fixtures.podlog import MESSAGE, PodLog, watched
 from fixtures.record import Record
 
 NPU = "aliyun.com/npu"
@@ -73,3 +73,12 @@ def test_the_api_server_is_asked_for_pulls_and_warnings_and_for_no_other_event(t
         assert log.pods[0]["pulled"] == BEGAN + 2
         asked = {one.query.get("fieldSelector") for one in server.asked if one.path == EVENTS}
         assert asked == {"type=Warning", "reason=Pulled,involvedObject.kind=Pod"}
+
+
+def test_a_warning_is_kept_without_the_credential_that_it_tells_also_where_it_is_cut() -> None:
+    log = PodLog(NPU)
+    said = "x" * (MESSAGE - 30) + " https://npu:hunter22@registry/v2/ refused"
+    log.take({**pulled(), "type": "Warning", "message": said})
+    (kept,) = log.warnings
+    assert "hunter" not in kept["message"]
+    assert "█████" in kept["message"]
