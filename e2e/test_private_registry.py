@@ -20,6 +20,7 @@ from fixtures.describe import summary
 from fixtures.documented import NAME, PULL_SECRET, manifest
 from fixtures.errors import HarnessError
 from fixtures.options import Settings
+from fixtures.podlog import OWN_IMAGE
 from fixtures.pods import ended, pulled_in_vain
 from fixtures.pulls import had_its_image, pulling_pod, refused, waiting
 from fixtures.registry import Registry, pull_secret
@@ -59,6 +60,7 @@ def test_regsecret_pulls_from_its_registry(
     """The documented pod pulls its image from a private registry with regsecret, and runs to Completed."""
     _add_secret(cluster, namespace, registry)
     pod = manifest(registry.image("document"), settings.resource)
+    pod["metadata"]["annotations"] = {OWN_IMAGE: "true"}
     cluster.client.create(path_of("Pod", namespace), pod)
     path = path_of("Pod", namespace, NAME)
     end = wait_for(cluster.client, f"{NAME} to end", path, ended, timeout=settings.pod_timeout, failed=pulled_in_vain())

@@ -9,7 +9,7 @@ from typing import Any
 from apiserver import Answer, event, kubeconfig, listed, serving
 
 from fixtures.client import connect
-from fixtures.podlog import MESSAGE, PodLog, watched
+from fixtures.podlog import MESSAGE, OWN_IMAGE, PodLog, watched
 from fixtures.record import Record
 
 NPU = "aliyun.com/npu"
@@ -24,6 +24,16 @@ def pod() -> dict[str, Any]:
         "spec": {"nodeName": "worker", "containers": [{"resources": {"requests": {NPU: "1"}}}]},
         "status": {"phase": "Running"},
     }
+
+
+def test_the_image_of_a_check_s_own_is_no_workload() -> None:
+    log, status = PodLog(NPU), {"containerStatuses": [{"image": "a:1", "imageID": f"a@sha256:{'1' * 64}"}]}
+    log.take({**pod(), "status": status})
+    own = {**pod(), "status": {"containerStatuses": [{"image": "b:1", "imageID": f"b@sha256:{'2' * 64}"}]}}
+    own["metadata"] |= {"uid": "v", "annotations": {OWN_IMAGE: "true"}}
+    log.take(own)
+    assert [one["image"] for one in log.images] == ["a:1"]
+    assert len(log.pods) == 2
 
 
 def pulled(name: str = "train.1", second: int = 2, **times: Any) -> dict[str, Any]:
