@@ -26,8 +26,8 @@ def world(wait: tuple[str, float], warning: tuple[str, str] = ("", ""), run: str
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (world((POD, 5)), world(("pod npu-6d5b84f9c7-abcde Ready", 50)), {"slow-wait"}),
-        (world((POD, 5)), world(("pod npu-6d5b84f9c7-abcde Ready", 9)), set()),
+        (world((POD, 5)), world(("pod npu-6d5b84f9c7-b7kqp Ready", 50)), {"slow-wait"}),
+        (world((POD, 5)), world(("pod npu-6d5b84f9c7-b7kqp Ready", 9)), set()),
         (
             world((POD, 5), ("FailedMount", "Pod npu-e2e-1a2b3c4d-0f9e8d7c/p")),
             world((POD, 5), ("FailedMount", "Pod npu-e2e-deadbeef-abcdefab/p")),
