@@ -28,10 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         HarnessError: results that are named cannot be read, or the page cannot be written.
     """
     blocks = set(BLOCKING) if "all" in arguments.block else set(arguments.block)
-    if unknown := sorted(blocks - set(BLOCKING)):
-        print(f"There is no change {shown(unknown[0], 40)}.\nOne of {', '.join(BLOCKING)}, all.", file=sys.stderr)
-        return ExitCode.USAGE
-    if len(arguments.folders) < 2 or arguments.slow_wait <= 1:
+    if len(arguments.folders) < 2 or not arguments.slow_wait > 1:
         print("There is nothing to compare.\nName two folders or more, and a --slow-wait above 1.", file=sys.stderr)
         return ExitCode.USAGE
     history = history_of([read_release(Path(folder)) for folder in arguments.folders], arguments.slow_wait)
@@ -65,10 +62,11 @@ def lines(history: History, blocks: set[str], slow_wait: float) -> list[str]:
         made.append(f"{mark} {change.kind}: {shown(change.sentence)}")
     if len(history.changes) > MOST:
         made.append(f"and {len(history.changes) - MOST} more")
-    for name, flaky in zip(names, history.flaky, strict=True):
+    for place, (name, flaky) in enumerate(zip(names, history.flaky, strict=True), 1):
         for one in flaky[:MOST]:
-            mark = "✗" if FLAKY in blocks and name == names[-1] else "·"
+            mark = "✗" if FLAKY in blocks and place == len(names) else "·"
             made.append(f"{mark} flaky: {one.check} in {shown(name, 40)}: {one.bad} of {one.tries} ({one.rate:.0%})")
+    made += [f"note: {note}" for note in history.notes]
     made += _table("outcome", names, history.outcomes.items())
     measured = [track for track in history.tracks if track.name != TIME]
     made += _table("measured, the median", names, map(_row, measured))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
@@ -25,8 +25,9 @@ LEAST_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Reading:
-    """One value that a check measured in a run."""
+    """One value that a check measured in a run, which is the one in `place` of those that were given."""
 
+    place: int
     run: str
     value: float | str | bool
     unit: str
@@ -44,13 +45,13 @@ class Sample:
     Attributes:
         runs: how many there are.
         readings: by check and name, every value in the order of the runs.
-        passed: by check, the ids of the runs in which it passed.
+        passed: by check, place and id of each run in which it passed.
         times: by the name in TIMES, of each run that has any the median seconds of its NPU pods.
     """
 
     runs: int
     readings: Mapping[tuple[str, str], tuple[Reading, ...]]
-    passed: Mapping[str, tuple[str, ...]]
+    passed: Mapping[str, tuple[tuple[int, str], ...]]
     times: Mapping[str, tuple[float, ...]]
 
     def of(self, check: str, name: str) -> tuple[Reading, ...]:
@@ -62,35 +63,33 @@ class Sample:
 
         A run in which the check passed has one, and no run has several.
         """
-        counted = Counter(reading.run for reading in self.of(check, name))
-        for run in dict.fromkeys([*self.passed.get(check, ()), *counted]):
-            if counted[run] != 1:
-                yield run, counted[run]
+        counted = Counter((reading.place, reading.run) for reading in self.of(check, name))
+        for one in sorted({*self.passed.get(check, ()), *counted}):
+            if counted[one] != 1:
+                yield one[1], counted[one]
 
 
-def sample_of(runs: Iterable[Results], policy: Policy) -> Sample:
+def sample_of(runs: Sequence[Results], policy: Policy) -> Sample:
     """What `runs` measured, of what `policy` compares; whole numbers as floats."""
     checks = {rules.check for rules in (policy.accuracy, policy.throughput) if rules}
     readings: dict[tuple[str, str], list[Reading]] = {}
-    passed: dict[str, list[str]] = {}
+    passed: dict[str, list[tuple[int, str]]] = {}
     times: dict[str, list[float]] = {}
-    count = 0
-    for results in runs:
-        count += 1
+    for place, results in enumerate(runs):
         for check in results.checks:
             if check.id not in checks:
                 continue
             if check.outcome == "passed":
-                passed.setdefault(check.id, []).append(results.run.id)
+                passed.setdefault(check.id, []).append((place, results.run.id))
             for one in check.measured:
                 value = one.value
                 number = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-                readings.setdefault((check.id, one.name), []).append(Reading(results.run.id, number, one.unit))
+                readings.setdefault((check.id, one.name), []).append(Reading(place, results.run.id, number, one.unit))
         for name, (_, ends) in TIMES.items() if policy.timing else ():
             spans = [_span(*ends(pod)) for pod in results.pods if pod.npus]
             if known := [span for span in spans if span is not None]:
                 times.setdefault(name, []).append(median(known))
-    return Sample(count, _frozen(readings), _frozen(passed), _frozen(times))
+    return Sample(len(runs), _frozen(readings), _frozen(passed), _frozen(times))
 
 
 def _frozen(lists: Mapping[Key, list[Value]]) -> dict[Key, tuple[Value, ...]]:

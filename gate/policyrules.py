@@ -108,7 +108,7 @@ def _list(given: Any) -> Any:
 
 
 EXCUSABLE = ("failed", "error", "skipped", "not-run", "flaky", "unproven")
-DIFFERENCES = ("new-skip", "lost-check", "slow-wait", "new-warning", "new-failure")
+DIFFERENCES = ("new-skip", "lost-check", "weakened-check", "slow-wait", "new-warning", "new-failure")
 CAPABILITIES = (
     *("admin", "cloud", "disruptive", "faults", "idle-nodes", "npu-node-access", "own-cluster", "podresources"),
     *("registry", "scaling", "visible-devices-env"),

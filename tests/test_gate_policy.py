@@ -43,7 +43,7 @@ def test_the_strict_policy_that_ships_asks_for_everything() -> None:
     assert set(policy.accuracy.metrics) == {"top_1", "top_5"}
     assert policy.throughput is not None
     assert policy.timing is not None
-    assert policy.baseline.blocks == {"new-skip", "lost-check"}
+    assert policy.baseline.blocks == {"new-skip", "lost-check", "weakened-check"}
 
 
 def test_the_policy_for_ack_lets_it_lack_all_but_the_cloud_that_it_is() -> None:
