@@ -31,6 +31,7 @@ from hypothesis import strategies as st
 
 from fixtures.cli import main
 from fixtures.errors import HarnessError
+from fixtures.resultsfolder import MARK
 from gate import archive
 from gate.bundle import write_bundle
 from gate.decision import Decision
@@ -309,6 +310,40 @@ def test_evidence_and_results_cannot_be_swapped(signed: Signed) -> None:
         verified_statement(statement, signed.asked(), runs)
     with pytest.raises(HarnessError, match="are not given, or were changed"):
         signed.bundle()
+
+
+def test_what_lies_beside_a_statement_and_what_was_added_to_its_evidence_is_looked_at(
+    signed: Signed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = signed.argv(signed.output / STATEMENT, "--results", *map(str, signed.runs))
+    (signed.runs[0] / "evidence" / MARK).touch()  # as every run does
+    assert main(argv) == 0
+    assert (
+        f"compared   {len(signed.content()['predicate']['npuConformance']['files'])} files" in capsys.readouterr().out
+    )
+    beside = ["report.html", "junit.xml", "policy.toml", "e2e.log", "results.json", "baseline/bbbb0001/results.json"]
+    for name in beside:
+        file = signed.output / name
+        raw = file.read_bytes()
+        file.write_bytes(raw + b" ")
+        assert main(argv) == 1
+        assert f"{name} was changed after it was signed" in capsys.readouterr().err
+        file.unlink()
+        assert main(argv) == 1
+        assert f"{name} was signed, and is not there" in capsys.readouterr().err
+        file.write_bytes(raw)
+    planted = signed.runs[0] / "evidence/flow-completed/planted.log"
+    planted.write_text("x")
+    assert main(argv) == 1
+    assert "planted.log is not in the statement: it was added afterwards" in capsys.readouterr().err
+
+
+def test_evidence_behind_a_link_is_not_there(signed: Signed) -> None:
+    folder = signed.runs[0] / "evidence"
+    folder.rename(signed.folder / "elsewhere")
+    folder.symlink_to(signed.folder / "elsewhere")
+    with pytest.raises(RefusedError, match="is not there"):
+        verified_statement(signed.output / STATEMENT, signed.asked(), signed.runs)
 
 
 def test_a_run_that_was_signed_must_be_given(tmp_path: Path) -> None:
