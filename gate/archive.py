@@ -18,8 +18,8 @@ from gate.jsonfile import shown
 BLOCK = tarfile.BLOCKSIZE
 RECORD = tarfile.RECORDSIZE
 CHUNK = 2**20
-LONGEST_NAME = 1200
-"""Bytes; evidence has a path of 1,000 letters at most."""
+LONGEST_NAME = 4400
+"""Bytes; evidence has a path of 1,000 letters at most, each of which may be four bytes, below its run's folder."""
 ANOTHER = "Ask whoever gave it for the original, as `npu-e2e bundle` wrote it; unpack it first if it is compressed."
 
 

@@ -12,7 +12,7 @@ from securesystemslib.signer import Key
 from fixtures.resultsfolder import EVIDENCE, MARK
 from gate import archive
 from gate.catalogue import Catalogue, catalogue_of, read_catalogue
-from gate.envelope import RefusedError, opened
+from gate.envelope import ORIGINAL, RefusedError, opened
 from gate.evidence import files_in
 from gate.jsonfile import MOST_BYTES, UnreadableError, read_bounded, shown
 from gate.layout import RUNS, evidence_file, results_file
@@ -20,7 +20,8 @@ from gate.policy import PROFILES
 from gate.results import RESULTS
 from gate.statement import CATALOGUE, STATEMENT, Kept, Statement, require_about, statement_in
 
-ORIGINAL = "Ask whoever gave it for the original."
+GATE_S = "Name the bundle, or the statement that `npu-e2e gate --output FOLDER --key KEY` wrote."
+RUNS_FOLDERS = "Name the folders that the candidate's runs were given with `--results`."
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,31 @@ class Asked:
         key: whose signature it must bear.
         image: the node image that it must be about, by digest.
         policy: SHA-256 of the policy that it must have been made by, in hex.
-        catalogue: of the checks that it must tell of; None for the one in the bundle, which the statement names.
+        catalogue: of the checks that it must tell of; None for the one that comes with the statement, which names it.
+        pinned: SHA-256 of the catalogue that the policy names, in hex; empty when it names none.
     """
 
     key: Key
     image: str
     policy: str
     catalogue: Path | None = None
+    pinned: str = ""
+
+
+def is_bundle(file: Path) -> bool:
+    """Whether `file` is to be read as a bundle, and not as a statement: by how it begins, else by its name.
+
+    Raises:
+        UnreadableError: it is no file, or cannot be read.
+    """
+    try:
+        if not file.is_file():
+            raise UnreadableError(f"{shown(file)} is no file.", GATE_S)
+        with file.open("rb") as stream:
+            begins = stream.read(len(STATEMENT))
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    return begins == STATEMENT.encode() or (file.suffix != ".json" and not begins.startswith(b"{"))
 
 
 def verified_bundle(bundle: Path, asked: Asked) -> Statement:
@@ -45,17 +64,18 @@ def verified_bundle(bundle: Path, asked: Asked) -> Statement:
 
     Raises:
         RefusedError: it does not hold; the cause says where.
-        UnreadableError: it cannot be read.
+        UnreadableError: it cannot be read, or the catalogue that is asked for.
     """
-    if not bundle.is_file():
-        raise UnreadableError(f"{shown(bundle)} is no file.", "Name a bundle.")
-    with bundle.open("rb") as stream:
-        found = archive.members(stream)
-        first = next(found, None)
-        if first is None or first.name != STATEMENT:
-            raise RefusedError(f"{shown(bundle)} does not begin with a statement.", ORIGINAL)
-        statement = statement_in(opened(_whole(first), asked.key, Path(first.name)))
-        catalogue = _require_files(found, statement)
+    try:
+        with bundle.open("rb") as stream:
+            found = archive.members(stream)
+            first = next(found, None)
+            if first is None or first.name != STATEMENT:
+                raise RefusedError(f"{shown(bundle)} does not begin with a statement.", ORIGINAL)
+            statement = statement_in(opened(_whole(first), asked.key, Path(first.name)))
+            catalogue = _require_files(found, statement)
+    except OSError as error:
+        raise _unreadable(bundle, error) from error
     known = read_catalogue(asked.catalogue) if asked.catalogue else catalogue_of(catalogue, Path(CATALOGUE))
     _require_about(statement, asked, known)
     return statement
@@ -103,7 +123,7 @@ def verified_statement(file: Path, asked: Asked, results: Sequence[Path] = ()) -
         RefusedError: it does not hold; the cause says where.
         UnreadableError: it cannot be read.
     """
-    statement = statement_in(opened(read_bounded(file), asked.key, file))
+    statement = statement_in(opened(read_bounded(file, remedy=GATE_S), asked.key, file))
     beside = file.parent / CATALOGUE
     _require_about(statement, asked, read_catalogue(asked.catalogue or beside))
     if results:
@@ -117,6 +137,12 @@ def verified_statement(file: Path, asked: Asked, results: Sequence[Path] = ()) -
 def _require_about(statement: Statement, asked: Asked, catalogue: Catalogue) -> None:
     if statement.profile not in PROFILES:
         raise RefusedError(f"The statement names no profile that is known: {shown(statement.profile)}.", ORIGINAL)
+    if asked.pinned not in ("", statement.catalogue):
+        raise RefusedError(
+            f"The policy names the catalogue sha256:{asked.pinned[:12]}…, and the statement was made with another"
+            f" (sha256:{statement.catalogue[:12]}…).",
+            "Have the image judged with the catalogue that the policy names.",
+        )
     profile = PROFILES[statement.profile]
     checks = [(entry.id, entry.profile in profile) for entry in catalogue.entries.values()]
     require_about(statement, image=asked.image, policy=asked.policy, catalogue=catalogue.file.sha256, checks=checks)
@@ -127,7 +153,7 @@ def _folders_of(statement: Statement, results: Sequence[Path]) -> dict[str, Path
     runs = {name.split("/")[1]: kept.sha256 for name, kept in statement.files.items() if _is_results(name)}
     folders: dict[str, Path] = {}
     for folder in results:
-        given = hashlib.sha256(read_bounded(folder / RESULTS)).hexdigest()
+        given = hashlib.sha256(read_bounded(folder / RESULTS, remedy=RUNS_FOLDERS)).hexdigest()
         run = next((run for run, sha256 in runs.items() if sha256 == given and run not in folders), None)
         if run is None:
             raise RefusedError(f"{shown(folder)} does not hold results that were signed.", ORIGINAL)

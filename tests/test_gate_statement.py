@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -35,7 +36,7 @@ from fixtures.resultsfolder import MARK
 from gate import archive
 from gate.bundle import write_bundle
 from gate.decision import Decision
-from gate.envelope import PASSPHRASE, RefusedError, opened, public_key, sealed, signer_of
+from gate.envelope import P256_ORDER, PASSPHRASE, RefusedError, opened, public_key, sealed, signer_of
 from gate.outputs import write_outputs
 from gate.statement import STATEMENT, statement_in
 from gate.verify import Asked, verified_bundle, verified_statement
@@ -235,7 +236,8 @@ NONSENSE: dict[str, tuple[Callable[[Any], object], str]] = {
     "no verdict": (own(verdict="good"), "is not one of the gate's"),
     "no image": (lambda content: content.update(subject=[]), "names no node image"),
     "two images": (
-        lambda content: content["subject"].append({"name": "b", "digest": {"sha256": "2" * 64}}), "and not about"
+        lambda content: content["subject"].append({"name": "b", "digest": {"sha256": "2" * 64}}),
+        "is about 2 node images, .*, and not about that one alone",
     ),
     "no digest": (lambda content: content.update(subject=[{"name": "a", "digest": {}}]), "is not one of the gate's"),
     "another type": (lambda content: content.update(_type="x"), "is not one of the gate's"),
@@ -288,8 +290,86 @@ NO_ENVELOPES = {
 
 @pytest.mark.parametrize("what", NO_ENVELOPES)
 def test_what_is_no_envelope_is_refused(kept: Signed, what: str) -> None:
-    with pytest.raises(HarnessError):
+    with pytest.raises(RefusedError):
         opened(NO_ENVELOPES[what], public_key(kept.public), Path("x"))
+
+
+def test_the_other_signature_that_says_the_same_is_refused(tmp_path: Path) -> None:
+    one = signed_in(tmp_path, ec.generate_private_key(ec.SECP256R1()))
+    for _ in range(8):  # which of the two a signer makes is chance
+        raw = sealed(one.content(), signer_of(one.secret))
+        opened(raw, public_key(one.public), Path(STATEMENT))
+        envelope = json.loads(raw)
+        r, s = decode_dss_signature(base64.b64decode(envelope["signatures"][0]["sig"]))
+        assert s <= P256_ORDER // 2
+        envelope["signatures"][0]["sig"] = base64.b64encode(encode_dss_signature(r, P256_ORDER - s)).decode()
+        other = (json.dumps(envelope, indent=1, sort_keys=True) + "\n").encode()
+        with pytest.raises(RefusedError, match="is signed, and is not as it was written"):
+            opened(other, public_key(one.public), Path(STATEMENT))
+
+
+def test_a_check_that_was_lost_with_its_catalogue_is_missed_by_the_release_s_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = results()
+    content["checks"] = [one for one in content["checks"] if one["id"] != "alloc-exclusive"]
+    entries = [one for one in catalogue() if one["id"] != "alloc-exclusive"]
+    secret, public = write_keys(tmp_path, "release", ed25519.Ed25519PrivateKey.generate())
+    decision = decided(tmp_path, content, entries=entries)
+    write_outputs(decision, tmp_path / "out", secret)
+    one = Signed(tmp_path, secret, public, decision)
+    assert main(one.argv(one.bundle())) == 0
+    assert "from the bundle itself: give --catalogue to require the checks of a release" in capsys.readouterr().out
+    assert main(one.argv(one.output / STATEMENT)) == 0
+    assert "the one beside the statement: give --catalogue" in capsys.readouterr().out
+    whole = tmp_path / "whole.json"
+    whole.write_text(json.dumps(catalogue_of(catalogue())))
+    assert main(one.argv(one.bundle(), "--catalogue", str(whole))) == 1
+    assert "REFUSED: The statement was made with another catalogue" in capsys.readouterr().err
+    assert main(one.argv(one.bundle(), "--catalogue", str(one.output / "catalogue.json"))) == 0
+    assert f"that of {one.output / 'catalogue.json'}" in capsys.readouterr().out
+
+
+def test_the_catalogue_that_the_policy_names_is_required(
+    kept: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = kept.decision.catalogue.sha256
+    verified_statement(kept.output / STATEMENT, kept.asked(pinned=own))
+    with pytest.raises(RefusedError, match="The policy names the catalogue sha256:888888888888…"):
+        verified_statement(kept.output / STATEMENT, kept.asked(pinned="8" * 64))
+    secret, public = write_keys(tmp_path, "release", ed25519.Ed25519PrivateKey.generate())
+    text = f'{WITHOUT_NUMBERS}\n[candidate]\ncatalogue = "sha256:{own}"\n'
+    decision = judged(tmp_path, results(), text=text)
+    write_outputs(decision, tmp_path / "out", secret)
+    one = Signed(tmp_path, secret, public, decision)
+    assert main(one.argv(one.bundle())) == 0
+    assert f"catalogue  sha256:{own}, the one that the policy names\n" in capsys.readouterr().out
+
+
+def test_what_is_damaged_is_refused_whatever_it_is_called(signed: Signed, capsys: pytest.CaptureFixture[str]) -> None:
+    raw, bundle = (signed.output / STATEMENT).read_bytes(), signed.bundle()
+    (signed.folder / "catalogue.json").write_bytes((signed.output / "catalogue.json").read_bytes())
+    for place in range(0, len(raw), 41):
+        damaged = bytearray(raw)
+        damaged[place] ^= 0x20
+        (signed.folder / "damaged.json").write_bytes(damaged)
+        assert main(signed.argv(signed.folder / "damaged.json")) == 1, place
+        assert "Run the checks again" not in capsys.readouterr().err
+    for place in range(512, 700):
+        damaged = bytearray(bundle.read_bytes())
+        damaged[place] ^= 1
+        (signed.folder / "damaged.tar").write_bytes(damaged)
+        assert main(signed.argv(signed.folder / "damaged.tar")) == 1, place
+    (signed.folder / "bundle.json").write_bytes(bundle.read_bytes())
+    assert main(signed.argv(signed.folder / "bundle.json")) == 0
+    (signed.folder / "statement").write_bytes(raw)
+    assert main(signed.argv(signed.folder / "statement")) == 0
+
+
+def test_a_bundle_takes_no_results(kept: Signed, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = kept.bundle("alone.tar")
+    assert main(kept.argv(bundle, "--results", *map(str, kept.runs))) == 5
+    assert capsys.readouterr().err.endswith("is a bundle, which holds the results.\nLeave out --results.\n")
 
 
 def test_evidence_and_results_cannot_be_swapped(signed: Signed) -> None:
@@ -401,7 +481,7 @@ def test_keys_of_another_kind_or_for_everybody_are_refused(tmp_path: Path, monke
     with pytest.raises(HarnessError, match="needs a passphrase"):
         signer_of(locked)
     monkeypatch.setenv(PASSPHRASE, "wrong")
-    with pytest.raises(HarnessError, match="no private key that can be read"):
+    with pytest.raises(HarnessError, match=f"passphrase in {PASSPHRASE} does not open the key"):
         signer_of(locked)
     monkeypatch.setenv(PASSPHRASE, "open sesame")
     signer_of(locked)
@@ -558,8 +638,9 @@ def test_what_only_another_tar_writes_is_refused(kept: Signed, tmp_path: Path) -
         verified_bundle(tmp_path / "none.tar", kept.asked())
 
 
-def test_a_name_that_is_long_is_packed_and_read() -> None:
-    name = "runs/a/evidence/" + "/".join(["ü" * 60] * 5)
+@pytest.mark.parametrize("name", ["/".join(["ü" * 60] * 5), "\N{GRINNING FACE}" * 1000])
+def test_a_name_that_is_long_is_packed_and_read(name: str) -> None:
+    name = f"runs/{'a' * 70}/{name}"  # of a run's id, which has 64 letters at most, and the longest path of evidence
     data = archive.header(name, 3) + b"abc" + archive.padding(3)
     assert _read(data + archive.end(len(data))) == {name: b"abc"}
 
