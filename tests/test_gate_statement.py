@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from gateworld import POLICY, catalogue, catalogue_of, judged, keep, of
+from gateworld import NOW, POLICY, catalogue, catalogue_of, judged, keep, of, write
 from gateworld import results as whole_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -448,10 +448,90 @@ def test_an_earlier_statement_does_not_outlive_what_it_is_about(signed: Signed) 
 
 def test_the_gate_writes_only_to_a_folder_of_its_own(tmp_path: Path) -> None:
     decision = decided(tmp_path, results())
-    with pytest.raises(HarnessError, match="holds results that were judged"):
-        write_outputs(decision, tmp_path / "run-0")
+    (tmp_path / "run-0/evidence" / "x").mkdir(parents=True)
+    (tmp_path / "run-0/evidence" / MARK).touch()
+    for name in ("run-0", "run-0/evidence", "run-0/evidence/x", "run-0/out", ""):
+        with pytest.raises(HarnessError, match="run-0, which is judged"):
+            write_outputs(decision, tmp_path / name)
+    (tmp_path / "run-0").rename(tmp_path / "another")
+    for name in ("another/evidence", "another/evidence/x", "another/out"):
+        with pytest.raises(HarnessError, match="is in the results folder"):
+            write_outputs(decision, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/mine.txt").touch()
     with pytest.raises(HarnessError, match="did not write"):
-        write_outputs(decision, tmp_path)
+        write_outputs(decision, tmp_path / "notes")
+    assert not list(tmp_path.glob("another/**/report.html"))
+
+
+@pytest.fixture
+def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line of the gate for a run that passes."""
+    monkeypatch.setattr("gate.command.time.time", lambda: NOW)
+    write(tmp_path / "run", results())
+    (tmp_path / "policy.toml").write_text(WITHOUT_NUMBERS)
+    return ["gate", "--results", str(tmp_path / "run"), "--policy", str(tmp_path / "policy.toml")]
+
+
+def test_no_pass_is_printed_that_is_not_written_and_signed_as_asked(
+    passing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret, _ = write_keys(tmp_path, "release", ed25519.Ed25519PrivateKey.generate())
+    signing = [*passing, "--output", str(tmp_path / "out"), "--key", str(secret)]
+    assert main(signing) == 0
+    assert capsys.readouterr().out.startswith("PASS: it may be released.\n")
+    (tmp_path / "file").touch()
+    kept = (tmp_path / "out" / STATEMENT).read_bytes()
+    wrong = {
+        "openssl genpkey": [*signing[:-1], str(tmp_path / "none.key")],
+        "Name another folder": [*passing, "--output", str(tmp_path / "file")],
+        "cannot be written (File name too long)": [*passing, "--output", str(tmp_path / ("a" * 300))],
+        "which is judged": [*passing, "--output", str(tmp_path / "run" / "evidence")],
+    }
+    for reason, argv in wrong.items():
+        with monkeypatch.context() as patch:
+            patch.setattr("gate.command.decide", None)  # is not asked at all
+            assert main(argv) == 2
+        said = capsys.readouterr()
+        assert (said.out, reason in said.err) == ("", True), reason
+    assert (tmp_path / "out" / STATEMENT).read_bytes() == kept, "an earlier decision is there until another is written"
+    (tmp_path / "out" / "junit.xml").unlink()
+    (tmp_path / "out" / "junit.xml").mkdir()
+    assert main(signing) == 2
+    said = capsys.readouterr()
+    assert "PASS" not in said.out
+    assert "junit.xml cannot be written" in said.err
+    assert not (tmp_path / "out" / STATEMENT).exists()
+
+
+def test_a_verdict_that_is_no_pass_is_told_where_it_cannot_be_written(
+    passing: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = results()
+    of(content, "alloc-exclusive").update(outcome="failed", reason="Two pods share a device.")
+    write(tmp_path / "run", content)
+    assert main([*passing, "--output", str(tmp_path / "out")]) == 1
+    (tmp_path / "out" / "junit.xml").unlink()
+    (tmp_path / "out" / "junit.xml").mkdir()
+    assert main([*passing, "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().out.count("FAIL: it must not be released.") == 2
+
+
+LONG = "a" * 300
+
+
+def test_a_name_that_no_file_can_have_is_no_traceback(passing: list[str], kept: Signed, tmp_path: Path) -> None:
+    assert main(["gate", "--results", LONG]) == 5
+    assert main([*passing, "--baseline", LONG]) == 5
+    assert main([*passing, "--catalogue", LONG]) == 5
+    assert main([*passing[:-1], LONG]) == 5
+    bundle = kept.bundle(f"{tmp_path.name}.tar")
+    assert main(kept.argv(Path(LONG))) == 2
+    assert main([*kept.argv(bundle)[:-1], LONG]) == 5
+    assert main(kept.argv(bundle, "--catalogue", LONG)) == 2
+    assert main(kept.argv(bundle, "--key", LONG)) == 2
+    assert main(kept.argv(kept.output / STATEMENT, "--results", LONG)) == 2
+    assert main(["verify", LONG, "--key", str(kept.public), "--image", IMAGE]) == 2
 
 
 def test_without_a_digest_of_the_node_image_nothing_is_signed(tmp_path: Path) -> None:
