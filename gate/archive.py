@@ -98,9 +98,10 @@ def members(stream: BinaryIO) -> Iterator[Member]:
 
 
 def _info(block: bytes) -> tarfile.TarInfo:
+    """The fields of a header; the path in it may end within a letter, where a longer one stands before it."""
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
         raise RefusedError("This is no archive of the gate, or it is damaged.", ANOTHER) from error
 
 

@@ -718,7 +718,10 @@ def test_what_only_another_tar_writes_is_refused(kept: Signed, tmp_path: Path) -
         verified_bundle(tmp_path / "none.tar", kept.asked())
 
 
-@pytest.mark.parametrize("name", ["/".join(["ü" * 60] * 5), "\N{GRINNING FACE}" * 1000])
+@pytest.mark.parametrize(
+    "name",
+    ["/".join(["ü" * 60] * 5), "a" + "ü" * 60, *("a" * n + "證" * 400 for n in range(3)), "\N{GRINNING FACE}" * 1000],
+)
 def test_a_name_that_is_long_is_packed_and_read(name: str) -> None:
     name = f"runs/{'a' * 70}/{name}"  # of a run's id, which has 64 letters at most, and the longest path of evidence
     data = archive.header(name, 3) + b"abc" + archive.padding(3)
