@@ -18,8 +18,8 @@ from gate.jsonfile import shown
 BLOCK = tarfile.BLOCKSIZE
 RECORD = tarfile.RECORDSIZE
 CHUNK = 2**20
-LONGEST_NAME = 1200
-"""Bytes; evidence has a path of 1,000 letters at most."""
+LONGEST_NAME = 4400
+"""Bytes; evidence has a path of 1,000 letters at most, each of which may be four bytes, below its run's folder."""
 ANOTHER = "Ask whoever gave it for the original, as `npu-e2e bundle` wrote it; unpack it first if it is compressed."
 
 
@@ -98,9 +98,10 @@ def members(stream: BinaryIO) -> Iterator[Member]:
 
 
 def _info(block: bytes) -> tarfile.TarInfo:
+    """The fields of a header; the path in it may end within a letter, where a longer one stands before it."""
     try:
-        return tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
         raise RefusedError("This is no archive of the gate, or it is damaged.", ANOTHER) from error
 
 

@@ -39,7 +39,7 @@ def write_bundle(bundle: Path, output: Path, results: Sequence[Path], key: Key) 
     Raises:
         HarnessError: a file cannot be packed; the reason names it.
     """
-    sealed = read_bounded(output / STATEMENT)
+    sealed = read_bounded(output / STATEMENT, remedy=AGAIN)
     statement = statement_in(opened(sealed, key, output / STATEMENT))
     folders = _folders(statement, results)
     bundle.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def write_bundle(bundle: Path, output: Path, results: Sequence[Path], key: Key) 
 
 def _folders(statement: Statement, results: Sequence[Path]) -> dict[str, Path]:
     """The folder of each run that the statement names, found by what its results file holds."""
-    given = {hashlib.sha256(read_bounded(folder / RESULTS)).hexdigest(): folder for folder in results}
+    given = {hashlib.sha256(read_bounded(folder / RESULTS, remedy=AGAIN)).hexdigest(): folder for folder in results}
     folders: dict[str, Path] = {}
     for name, kept in statement.files.items():
         top, _, rest = name.partition("/")

@@ -75,7 +75,7 @@ def _unnamed(results: Results) -> Iterable[Finding]:
     named = {kept.file for kept in evidence_of(results)} | {f"{EVIDENCE}/{MARK}"}
     run, others = results.run.id, set[str]()
     try:
-        others = set(_files(results.folder / EVIDENCE, EVIDENCE)) - named
+        others = set(files_in(results.folder / EVIDENCE, EVIDENCE)) - named
     except OSError as error:
         sentence = f"The evidence of run {run} cannot be looked through ({shown(error.strerror)})."
         yield Finding("evidence-unnamed", "inconclusive", sentence, "Make it readable, then try again.", run=run)
@@ -86,15 +86,19 @@ def _unnamed(results: Results) -> Iterable[Finding]:
         yield Finding("evidence-unnamed", "inconclusive", sentence, AGAIN, run=run)
 
 
-def _files(folder: Path, name: str) -> Iterable[str]:
-    """The paths of all that is in `folder` and is no folder itself; a link to one is none."""
+def files_in(folder: Path, name: str) -> Iterable[str]:
+    """The paths, below `name`, of all that is in `folder` and is no folder itself; a link to one is none.
+
+    Raises:
+        OSError: a folder cannot be looked through.
+    """
     if not folder.is_dir() or folder.is_symlink():  # a link is told where a file in it is
         return
     with os.scandir(folder) as entries:
         for entry in entries:
             path = f"{name}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(folder / entry.name, path)
+                yield from files_in(folder / entry.name, path)
             else:
                 yield path
 

@@ -32,7 +32,7 @@ def log_lines(runs: Sequence[Results]) -> Iterator[str]:
         for check in results.checks:
             yield f"=== RUN   {check.id}"
             yield from _said(check)
-            yield f"--- {WORDS[check.outcome].upper()}: {check.id} ({_seconds(check):.2f}s)"
+            yield f"--- {_word(check).upper()}: {check.id} ({_seconds(check):.2f}s)"
         passed = _passed(results)
         if results.run.state != "finished":
             yield f"panic: the run is {results.run.state}. {shown(results.run.stopped)}".rstrip()
@@ -68,7 +68,7 @@ def _events(results: Results) -> list[Event]:
     for check in results.checks:
         told.append(Event("run", package, check.id))
         told += [Event("output", package, check.id, f"{line}\n") for line in _said(check)]
-        told.append(Event(WORDS[check.outcome], package, check.id, Elapsed=round(_seconds(check), 3)))
+        told.append(Event(_word(check), package, check.id, Elapsed=round(_seconds(check), 3)))
     told.append(Event("pass" if _passed(results) else "fail", package, Elapsed=round(_duration(results), 3)))
     return told
 
@@ -78,22 +78,29 @@ def _package(results: Results) -> str:
 
 
 def _passed(results: Results) -> bool:
-    words = {WORDS[check.outcome] for check in results.checks if check.level == "must"}
+    words = {_word(check) for check in results.checks if check.level == "must"}
     return results.run.state == "finished" and "pass" in words and "fail" not in words
+
+
+def _word(check: CheckResult) -> Word:
+    """Of a check; what only should be and is not is a skip, as no package passes of which a test fails."""
+    word = WORDS[check.outcome]
+    return "skip" if word == "fail" and check.level != "must" else word
 
 
 @lru_cache(maxsize=4096)
 def _claimed(claim: str) -> str:
     """The same in every run."""
-    return f"    {shown(claim)}"
+    return f"    claim: {shown(claim)}"
 
 
 def _said(check: CheckResult) -> Iterator[str]:
+    """Each line begins with a word of ours, so that none can be taken for the end of a test within this one."""
     yield _claimed(check.claim)
     if check.outcome != "passed":
         yield f"    {check.outcome}: {shown(check.reason, 2000)}"
     for one in check.measured:
-        yield f"    {shown(one.name, 100)}: {shown(one.value)} {shown(one.unit, 40)}".rstrip()
+        yield f"    measured: {shown(one.name, 100)}: {shown(one.value)} {shown(one.unit, 40)}".rstrip()
     for note in check.notes:
         yield f"    note: {shown(note)}"
 

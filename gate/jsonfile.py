@@ -23,16 +23,16 @@ class UnreadableError(HarnessError):
     """A file of results that cannot be believed: damaged, unknown, or not what it says it is."""
 
 
-def read_bounded(file: Path, most: int = MOST_BYTES) -> bytes:
-    """The bytes of a regular file of at most `most` bytes.
+def read_bounded(file: Path, most: int = MOST_BYTES, remedy: str = AGAIN) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; `remedy` is what to do where it is none.
 
     Raises:
         UnreadableError: it is not there, cannot be read, is a link, a pipe or the like, or is larger.
     """
     try:
         if file.is_symlink() or not file.is_file():
-            what = "is a link or no file" if file.is_symlink() or file.exists() else "is not there"
-            raise UnreadableError(f"{shown(file)} {what}.", AGAIN)
+            what = "is not there" if is_absent(file) else "is a link or no file"
+            raise UnreadableError(f"{shown(file)} {what}.", remedy)
         with file.open("rb") as stream:
             raw = stream.read(most + 1)
     except (OSError, ValueError) as error:
@@ -41,8 +41,20 @@ def read_bounded(file: Path, most: int = MOST_BYTES) -> bytes:
             f"{shown(file)} cannot be read ({reason}).", "Make it readable, then try again."
         ) from error
     if len(raw) > most:
-        raise UnreadableError(f"{shown(file)} is larger than {most >> 20} MiB, which no run writes.", AGAIN)
+        size = f"{most >> 20} MiB" if most >> 20 else f"{most >> 10} KiB"
+        raise UnreadableError(f"{shown(file)} is larger than {size}, which it never is.", remedy)
     return raw
+
+
+def is_absent(path: Path) -> bool:
+    """Whether there is nothing of this name, not even a link; false where that cannot be told, as nobody may look."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def parse(raw: bytes, file: Path) -> Any:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from fixtures.errors import HarnessError
-from fixtures.resultsfolder import MARK, write_whole
+from fixtures.resultsfolder import EVIDENCE, MARK, write_whole
 from gate.beside import beside
 from gate.decision import Decision, NamedFile
 from gate.envelope import sealed, signer_of
@@ -29,6 +29,31 @@ JOB_SUMMARY = "GITHUB_STEP_SUMMARY"
 MOST_SUMMARY_BYTES = 1_000_000
 """Of a job's summary, GitHub takes 1 MiB."""
 CHUNK = 2**20
+
+
+def take_over(folder: Path, judged: Iterable[Path]) -> None:
+    """Make `folder`, and leave a mark there that it is ours; nothing in it is changed.
+
+    Args:
+        folder: one that the gate did not make must be empty.
+        judged: results folders that are judged: they are neither in it nor around it.
+
+    Raises:
+        HarnessError: it holds files that the gate did not write, is in a results folder, or holds one that is judged.
+        OSError: it cannot be made, or written to.
+    """
+    elsewhere = "Give the gate a folder of its own with `--output`."
+    whole = folder.resolve()
+    for results in judged:
+        if whole.is_relative_to(results.resolve()) or results.resolve().is_relative_to(whole):
+            raise HarnessError(f"{shown(folder)} is, holds or is in {shown(results)}, which is judged.", elsewhere)
+    for around in (whole, *whole.parents):
+        if (around / EVIDENCE / MARK).is_file():
+            raise HarnessError(f"{shown(folder)} is in the results folder {shown(around)}.", elsewhere)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise HarnessError(f"{shown(folder)} holds files that the gate did not write.", elsewhere)
+    write_whole(folder / MARK, "")
 
 
 def write_outputs(
@@ -50,7 +75,7 @@ def write_outputs(
         OSError: a file cannot be written.
     """
     signer = signer_of(key) if key else None
-    _take_over(folder, decision)
+    take_over(folder, [results.folder for results in (*decision.results, *decision.baseline)])
     (folder / STATEMENT).unlink(missing_ok=True)
     with nullcontext(helper) if helper else beside(len(decision.results)) as pool:
         charts = charts_of(decision, pool)  # are drawn while what else there is is written
@@ -70,22 +95,6 @@ def write_outputs(
         files += _evidence(run, results)
     (folder / STATEMENT).write_bytes(sealed(statement_of(decision, files), signer))
     return folder / STATEMENT
-
-
-def _take_over(folder: Path, decision: Decision) -> None:
-    """Make `folder`, and leave a mark there that it is ours.
-
-    Raises:
-        HarnessError: it holds files that the gate did not write, such as results.
-    """
-    elsewhere = "Give the gate a folder of its own with `--output`."
-    judged = {results.folder.resolve() for results in (*decision.results, *decision.baseline)}
-    if folder.resolve() in judged:
-        raise HarnessError(f"{shown(folder)} holds results that were judged.", elsewhere)
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()) and not (folder / MARK).is_file():
-        raise HarnessError(f"{shown(folder)} holds files that the gate did not write.", elsewhere)
-    (folder / MARK).touch()
 
 
 def _write_pieces(file: Path, pieces: Iterator[bytes]) -> None:

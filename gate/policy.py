@@ -208,8 +208,7 @@ class Policy:
 
 def policy_file(name: str) -> Path:
     """The file of a policy: of one that ships when `name` is one of theirs, else the file of that name."""
-    shipped = SHIPPED / f"{name}.toml"
-    return shipped if name.isidentifier() and shipped.is_file() else Path(name)
+    return {file.stem: file for file in SHIPPED.glob("*.toml")}.get(name, Path(name))
 
 
 def read_policy(file: Path) -> Policy:

@@ -275,6 +275,11 @@ def require_about(
         raise RefusedError(f"{shown(image)} is no digest.", "Name the node image as sha256:…, 64 hex digits.")
     if set(statement.images) != {digest[1]}:
         about = ", ".join(f"sha256:{one}" for one in statement.images)
+        if digest[1] in statement.images:
+            raise RefusedError(
+                f"The statement is about {len(statement.images)} node images, {about}, and not about that one alone.",
+                "Have this image judged by the gate on nodes that all have it.",
+            )
         raise RefusedError(
             f"The statement is about {about}, and not about sha256:{digest[1]}.", "Have this image judged by the gate."
         )

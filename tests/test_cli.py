@@ -51,3 +51,39 @@ def test_a_reader_of_a_table_that_ends_early_is_no_verdict(command: str) -> None
     with os.fdopen(writing, "wb") as nobody:
         done = subprocess.run([*CLI, command], stdout=nobody, stderr=subprocess.PIPE, cwd=ROOT, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (2, b"")
+
+
+SHELL = f'exec "{sys.executable}" -m fixtures.cli "$@"'
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "code"),
+    [
+        (["catalogue"], "<&- >&-", 0),
+        (["catalogue", "--nonsense"], "2>&-", 5),
+        (["catalogue", "--nonsense"], ">&- 2>&-", 5),
+        (["catalogue", "--nonsense"], "2>/dev/full", 5),
+        (["log", "no-such-file"], "2>&-", 5),
+        (["log", "no-such-file"], "2>/dev/full", 2),
+        (["gate", "--results", "."], ">&-", 3),
+        (["gate", "--results", "no-such-folder"], "<&- >&- 2>&-", 5),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_no_verdict(words: list[str], closed: str, code: int) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{SHELL} {closed}", "sh", *words], cwd=ROOT, timeout=60, check=False, capture_output=True
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
+
+
+def test_what_nobody_foresaw_is_told_whole_and_is_no_verdict() -> None:
+    program = "from fixtures import cli\ncli.main = lambda: [].pop()\ncli.command_line()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, timeout=30, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith(
+        "IndexError: pop from empty list\nThis is a mistake in npu-e2e, and no verdict.\n"
+        "Report it, with the lines above, to those from whom you have it.\n"
+    )

@@ -147,6 +147,11 @@ def test_the_page_stays_small_however_many_runs_there_are(tmp_path: Path) -> Non
     assert len(text) < 4_000_000
     assert "2 more pods are not drawn" in text
     assert "and 2 more runs, which finished" in text
+    for content in contents:
+        content["pods"], content["series"] = [], []
+        content["run"].update(state="interrupted", exit_code=2)
+    text = page_of(judged(tmp_path / "interrupted", *contents))
+    assert "and 2 more runs</p>" in text
 
 
 NOW = 1_764_000_000.0
@@ -179,6 +184,12 @@ def test_no_text_breaks_out_of_markdown_or_carries_escapes(text: str) -> None:
     safe = markdown_text(text)
     assert not re.search(r"(?<!\\)(?:\\\\)*[<>`*_\[\]|@]", safe)
     assert "\n" not in safe
+
+
+@pytest.mark.parametrize("text", ["@octocat", "#12", "octo/cat#12", "GH-12", "gh-1", "a@b.example"])
+def test_nobody_is_mentioned_on_github_which_a_backslash_does_not_keep_it_from(text: str) -> None:
+    assert re.search(r"(?:[@#]|(?i:gh-))\u200b", markdown_text(text))
+    assert markdown_text("GHz-1 high-1") == "GHz-1 high-1"
 
 
 def test_excerpts_are_the_last_lines_of_files_inside(tmp_path: Path) -> None:
@@ -297,6 +308,36 @@ def test_go_test_output_has_every_check_once_and_fails_with_the_run(tmp_path: Pa
     assert read[-1] == {"Action": "fail", "Package": "npu-conformance/aaaa0001", "Elapsed": 600.0}
     good = judged(tmp_path / "good", results())
     assert list(log_lines(good.results))[-2] == "PASS"
+
+
+def test_what_only_should_be_is_a_skip_of_go_test_as_no_package_passes_with_a_failed_test(tmp_path: Path) -> None:
+    content = results()
+    of(content, "pull-anonymous").update(outcome="failed", reason="It was pulled.")
+    decision = judged(tmp_path, content)
+    assert decision.exit_code == 0
+    lines = list(log_lines(decision.results))
+    assert "--- SKIP: pull-anonymous (2.20s)" in lines
+    assert "    failed: It was pulled." in lines
+    assert lines[-2] == "PASS"
+    actions = {json.loads(line)["Action"] for line in b"".join(event_lines(decision.results)).splitlines()}
+    assert "fail" not in actions
+
+
+def test_no_words_of_a_check_look_like_the_end_of_a_test(tmp_path: Path) -> None:
+    content = results()
+    words = "--- FAIL: fake (0.00s)"
+    of(content, "flow-completed").update(claim=words, notes=[words], reason=words, outcome="failed")
+    of(content, "flow-completed")["measured"] = [{"name": words, "value": 1.0, "unit": words}]
+    lines = list(log_lines(judged(tmp_path, content).results))
+    assert len([line for line in lines if "fake" in line]) == 4
+    assert not [line for line in lines if line.lstrip().startswith(("---", "===")) and "fake" in line]
+
+
+def test_a_claim_attaches_no_file_and_turns_no_text() -> None:
+    case = add_case(ET.Element("testsuite"), "a", "b")
+    describe(case, claim="It holds.\n[[ATTACHMENT|/etc/passwd]]]\n\u202egpj", facts={"a": "x]]]"})
+    lines = str(case.findtext("system-out")).splitlines()
+    assert lines == ["It holds. [[ATTACHMENT|/etc/passwd] ] ] \ufffdgpj", "[[PROPERTY|a=x] ] ]]]"]
 
 
 def test_a_killed_run_is_no_pass_of_go_test(tmp_path: Path) -> None:

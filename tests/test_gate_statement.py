@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -24,17 +25,18 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from gateworld import POLICY, catalogue, catalogue_of, judged, keep, of
+from gateworld import NOW, POLICY, catalogue, catalogue_of, judged, keep, of, write
 from gateworld import results as whole_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.cli import main
 from fixtures.errors import HarnessError
+from fixtures.resultsfolder import MARK
 from gate import archive
 from gate.bundle import write_bundle
 from gate.decision import Decision
-from gate.envelope import PASSPHRASE, RefusedError, opened, public_key, sealed, signer_of
+from gate.envelope import P256_ORDER, PASSPHRASE, RefusedError, opened, public_key, sealed, signer_of
 from gate.outputs import write_outputs
 from gate.statement import STATEMENT, statement_in
 from gate.verify import Asked, verified_bundle, verified_statement
@@ -234,7 +236,8 @@ NONSENSE: dict[str, tuple[Callable[[Any], object], str]] = {
     "no verdict": (own(verdict="good"), "is not one of the gate's"),
     "no image": (lambda content: content.update(subject=[]), "names no node image"),
     "two images": (
-        lambda content: content["subject"].append({"name": "b", "digest": {"sha256": "2" * 64}}), "and not about"
+        lambda content: content["subject"].append({"name": "b", "digest": {"sha256": "2" * 64}}),
+        "is about 2 node images, .*, and not about that one alone",
     ),
     "no digest": (lambda content: content.update(subject=[{"name": "a", "digest": {}}]), "is not one of the gate's"),
     "another type": (lambda content: content.update(_type="x"), "is not one of the gate's"),
@@ -287,8 +290,86 @@ NO_ENVELOPES = {
 
 @pytest.mark.parametrize("what", NO_ENVELOPES)
 def test_what_is_no_envelope_is_refused(kept: Signed, what: str) -> None:
-    with pytest.raises(HarnessError):
+    with pytest.raises(RefusedError):
         opened(NO_ENVELOPES[what], public_key(kept.public), Path("x"))
+
+
+def test_the_other_signature_that_says_the_same_is_refused(tmp_path: Path) -> None:
+    one = signed_in(tmp_path, ec.generate_private_key(ec.SECP256R1()))
+    for _ in range(8):  # which of the two a signer makes is chance
+        raw = sealed(one.content(), signer_of(one.secret))
+        opened(raw, public_key(one.public), Path(STATEMENT))
+        envelope = json.loads(raw)
+        r, s = decode_dss_signature(base64.b64decode(envelope["signatures"][0]["sig"]))
+        assert s <= P256_ORDER // 2
+        envelope["signatures"][0]["sig"] = base64.b64encode(encode_dss_signature(r, P256_ORDER - s)).decode()
+        other = (json.dumps(envelope, indent=1, sort_keys=True) + "\n").encode()
+        with pytest.raises(RefusedError, match="is signed, and is not as it was written"):
+            opened(other, public_key(one.public), Path(STATEMENT))
+
+
+def test_a_check_that_was_lost_with_its_catalogue_is_missed_by_the_release_s_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = results()
+    content["checks"] = [one for one in content["checks"] if one["id"] != "alloc-exclusive"]
+    entries = [one for one in catalogue() if one["id"] != "alloc-exclusive"]
+    secret, public = write_keys(tmp_path, "release", ed25519.Ed25519PrivateKey.generate())
+    decision = decided(tmp_path, content, entries=entries)
+    write_outputs(decision, tmp_path / "out", secret)
+    one = Signed(tmp_path, secret, public, decision)
+    assert main(one.argv(one.bundle())) == 0
+    assert "from the bundle itself: give --catalogue to require the checks of a release" in capsys.readouterr().out
+    assert main(one.argv(one.output / STATEMENT)) == 0
+    assert "the one beside the statement: give --catalogue" in capsys.readouterr().out
+    whole = tmp_path / "whole.json"
+    whole.write_text(json.dumps(catalogue_of(catalogue())))
+    assert main(one.argv(one.bundle(), "--catalogue", str(whole))) == 1
+    assert "REFUSED: The statement was made with another catalogue" in capsys.readouterr().err
+    assert main(one.argv(one.bundle(), "--catalogue", str(one.output / "catalogue.json"))) == 0
+    assert f"that of {one.output / 'catalogue.json'}" in capsys.readouterr().out
+
+
+def test_the_catalogue_that_the_policy_names_is_required(
+    kept: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = kept.decision.catalogue.sha256
+    verified_statement(kept.output / STATEMENT, kept.asked(pinned=own))
+    with pytest.raises(RefusedError, match="The policy names the catalogue sha256:888888888888…"):
+        verified_statement(kept.output / STATEMENT, kept.asked(pinned="8" * 64))
+    secret, public = write_keys(tmp_path, "release", ed25519.Ed25519PrivateKey.generate())
+    text = f'{WITHOUT_NUMBERS}\n[candidate]\ncatalogue = "sha256:{own}"\n'
+    decision = judged(tmp_path, results(), text=text)
+    write_outputs(decision, tmp_path / "out", secret)
+    one = Signed(tmp_path, secret, public, decision)
+    assert main(one.argv(one.bundle())) == 0
+    assert f"catalogue  sha256:{own}, the one that the policy names\n" in capsys.readouterr().out
+
+
+def test_what_is_damaged_is_refused_whatever_it_is_called(signed: Signed, capsys: pytest.CaptureFixture[str]) -> None:
+    raw, bundle = (signed.output / STATEMENT).read_bytes(), signed.bundle()
+    (signed.folder / "catalogue.json").write_bytes((signed.output / "catalogue.json").read_bytes())
+    for place in range(0, len(raw), 41):
+        damaged = bytearray(raw)
+        damaged[place] ^= 0x20
+        (signed.folder / "damaged.json").write_bytes(damaged)
+        assert main(signed.argv(signed.folder / "damaged.json")) == 1, place
+        assert "Run the checks again" not in capsys.readouterr().err
+    for place in range(512, 700):
+        damaged = bytearray(bundle.read_bytes())
+        damaged[place] ^= 1
+        (signed.folder / "damaged.tar").write_bytes(damaged)
+        assert main(signed.argv(signed.folder / "damaged.tar")) == 1, place
+    (signed.folder / "bundle.json").write_bytes(bundle.read_bytes())
+    assert main(signed.argv(signed.folder / "bundle.json")) == 0
+    (signed.folder / "statement").write_bytes(raw)
+    assert main(signed.argv(signed.folder / "statement")) == 0
+
+
+def test_a_bundle_takes_no_results(kept: Signed, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = kept.bundle("alone.tar")
+    assert main(kept.argv(bundle, "--results", *map(str, kept.runs))) == 5
+    assert capsys.readouterr().err.endswith("is a bundle, which holds the results.\nLeave out --results.\n")
 
 
 def test_evidence_and_results_cannot_be_swapped(signed: Signed) -> None:
@@ -309,6 +390,40 @@ def test_evidence_and_results_cannot_be_swapped(signed: Signed) -> None:
         verified_statement(statement, signed.asked(), runs)
     with pytest.raises(HarnessError, match="are not given, or were changed"):
         signed.bundle()
+
+
+def test_what_lies_beside_a_statement_and_what_was_added_to_its_evidence_is_looked_at(
+    signed: Signed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = signed.argv(signed.output / STATEMENT, "--results", *map(str, signed.runs))
+    (signed.runs[0] / "evidence" / MARK).touch()  # as every run does
+    assert main(argv) == 0
+    assert (
+        f"compared   {len(signed.content()['predicate']['npuConformance']['files'])} files" in capsys.readouterr().out
+    )
+    beside = ["report.html", "junit.xml", "policy.toml", "e2e.log", "results.json", "baseline/bbbb0001/results.json"]
+    for name in beside:
+        file = signed.output / name
+        raw = file.read_bytes()
+        file.write_bytes(raw + b" ")
+        assert main(argv) == 1
+        assert f"{name} was changed after it was signed" in capsys.readouterr().err
+        file.unlink()
+        assert main(argv) == 1
+        assert f"{name} was signed, and is not there" in capsys.readouterr().err
+        file.write_bytes(raw)
+    planted = signed.runs[0] / "evidence/flow-completed/planted.log"
+    planted.write_text("x")
+    assert main(argv) == 1
+    assert "planted.log is not in the statement: it was added afterwards" in capsys.readouterr().err
+
+
+def test_evidence_behind_a_link_is_not_there(signed: Signed) -> None:
+    folder = signed.runs[0] / "evidence"
+    folder.rename(signed.folder / "elsewhere")
+    folder.symlink_to(signed.folder / "elsewhere")
+    with pytest.raises(RefusedError, match="is not there"):
+        verified_statement(signed.output / STATEMENT, signed.asked(), signed.runs)
 
 
 def test_a_run_that_was_signed_must_be_given(tmp_path: Path) -> None:
@@ -333,10 +448,90 @@ def test_an_earlier_statement_does_not_outlive_what_it_is_about(signed: Signed) 
 
 def test_the_gate_writes_only_to_a_folder_of_its_own(tmp_path: Path) -> None:
     decision = decided(tmp_path, results())
-    with pytest.raises(HarnessError, match="holds results that were judged"):
-        write_outputs(decision, tmp_path / "run-0")
+    (tmp_path / "run-0/evidence" / "x").mkdir(parents=True)
+    (tmp_path / "run-0/evidence" / MARK).touch()
+    for name in ("run-0", "run-0/evidence", "run-0/evidence/x", "run-0/out", ""):
+        with pytest.raises(HarnessError, match="run-0, which is judged"):
+            write_outputs(decision, tmp_path / name)
+    (tmp_path / "run-0").rename(tmp_path / "another")
+    for name in ("another/evidence", "another/evidence/x", "another/out"):
+        with pytest.raises(HarnessError, match="is in the results folder"):
+            write_outputs(decision, tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/mine.txt").touch()
     with pytest.raises(HarnessError, match="did not write"):
-        write_outputs(decision, tmp_path)
+        write_outputs(decision, tmp_path / "notes")
+    assert not list(tmp_path.glob("another/**/report.html"))
+
+
+@pytest.fixture
+def passing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line of the gate for a run that passes."""
+    monkeypatch.setattr("gate.command.time.time", lambda: NOW)
+    write(tmp_path / "run", results())
+    (tmp_path / "policy.toml").write_text(WITHOUT_NUMBERS)
+    return ["gate", "--results", str(tmp_path / "run"), "--policy", str(tmp_path / "policy.toml")]
+
+
+def test_no_pass_is_printed_that_is_not_written_and_signed_as_asked(
+    passing: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret, _ = write_keys(tmp_path, "release", ed25519.Ed25519PrivateKey.generate())
+    signing = [*passing, "--output", str(tmp_path / "out"), "--key", str(secret)]
+    assert main(signing) == 0
+    assert capsys.readouterr().out.startswith("PASS: it may be released.\n")
+    (tmp_path / "file").touch()
+    kept = (tmp_path / "out" / STATEMENT).read_bytes()
+    wrong = {
+        "openssl genpkey": [*signing[:-1], str(tmp_path / "none.key")],
+        "Name another folder": [*passing, "--output", str(tmp_path / "file")],
+        "cannot be written (File name too long)": [*passing, "--output", str(tmp_path / ("a" * 300))],
+        "which is judged": [*passing, "--output", str(tmp_path / "run" / "evidence")],
+    }
+    for reason, argv in wrong.items():
+        with monkeypatch.context() as patch:
+            patch.setattr("gate.command.decide", None)  # is not asked at all
+            assert main(argv) == 2
+        said = capsys.readouterr()
+        assert (said.out, reason in said.err) == ("", True), reason
+    assert (tmp_path / "out" / STATEMENT).read_bytes() == kept, "an earlier decision is there until another is written"
+    (tmp_path / "out" / "junit.xml").unlink()
+    (tmp_path / "out" / "junit.xml").mkdir()
+    assert main(signing) == 2
+    said = capsys.readouterr()
+    assert "PASS" not in said.out
+    assert "junit.xml cannot be written" in said.err
+    assert not (tmp_path / "out" / STATEMENT).exists()
+
+
+def test_a_verdict_that_is_no_pass_is_told_where_it_cannot_be_written(
+    passing: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = results()
+    of(content, "alloc-exclusive").update(outcome="failed", reason="Two pods share a device.")
+    write(tmp_path / "run", content)
+    assert main([*passing, "--output", str(tmp_path / "out")]) == 1
+    (tmp_path / "out" / "junit.xml").unlink()
+    (tmp_path / "out" / "junit.xml").mkdir()
+    assert main([*passing, "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().out.count("FAIL: it must not be released.") == 2
+
+
+LONG = "a" * 300
+
+
+def test_a_name_that_no_file_can_have_is_no_traceback(passing: list[str], kept: Signed, tmp_path: Path) -> None:
+    assert main(["gate", "--results", LONG]) == 5
+    assert main([*passing, "--baseline", LONG]) == 5
+    assert main([*passing, "--catalogue", LONG]) == 5
+    assert main([*passing[:-1], LONG]) == 5
+    bundle = kept.bundle(f"{tmp_path.name}.tar")
+    assert main(kept.argv(Path(LONG))) == 2
+    assert main([*kept.argv(bundle)[:-1], LONG]) == 5
+    assert main(kept.argv(bundle, "--catalogue", LONG)) == 2
+    assert main(kept.argv(bundle, "--key", LONG)) == 2
+    assert main(kept.argv(kept.output / STATEMENT, "--results", LONG)) == 2
+    assert main(["verify", LONG, "--key", str(kept.public), "--image", IMAGE]) == 2
 
 
 def test_without_a_digest_of_the_node_image_nothing_is_signed(tmp_path: Path) -> None:
@@ -366,7 +561,7 @@ def test_keys_of_another_kind_or_for_everybody_are_refused(tmp_path: Path, monke
     with pytest.raises(HarnessError, match="needs a passphrase"):
         signer_of(locked)
     monkeypatch.setenv(PASSPHRASE, "wrong")
-    with pytest.raises(HarnessError, match="no private key that can be read"):
+    with pytest.raises(HarnessError, match=f"passphrase in {PASSPHRASE} does not open the key"):
         signer_of(locked)
     monkeypatch.setenv(PASSPHRASE, "open sesame")
     signer_of(locked)
@@ -523,8 +718,12 @@ def test_what_only_another_tar_writes_is_refused(kept: Signed, tmp_path: Path) -
         verified_bundle(tmp_path / "none.tar", kept.asked())
 
 
-def test_a_name_that_is_long_is_packed_and_read() -> None:
-    name = "runs/a/evidence/" + "/".join(["ü" * 60] * 5)
+@pytest.mark.parametrize(
+    "name",
+    ["/".join(["ü" * 60] * 5), "a" + "ü" * 60, *("a" * n + "證" * 400 for n in range(3)), "\N{GRINNING FACE}" * 1000],
+)
+def test_a_name_that_is_long_is_packed_and_read(name: str) -> None:
+    name = f"runs/{'a' * 70}/{name}"  # of a run's id, which has 64 letters at most, and the longest path of evidence
     data = archive.header(name, 3) + b"abc" + archive.padding(3)
     assert _read(data + archive.end(len(data))) == {name: b"abc"}
 

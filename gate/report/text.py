@@ -12,6 +12,8 @@ from gate.jsonfile import shown
 EXCERPT_BYTES = 4096
 EXCERPT_LINES = 40
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&@$:])")
+MENTION = re.compile(r"[@#]|\bGH-(?=\d)", re.IGNORECASE)
+"""After which GitHub reads a name or a number, whatever backslash is before it (github/cmark-gfm#181)."""
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.?)")
 
 
@@ -29,7 +31,8 @@ def label(text: object, most: int = 40) -> str:
 def markdown_text(text: object, most: int = 400) -> str:
     """`text` as plain words of Markdown: no markup, no HTML, no link, nobody mentioned."""
     plain = shown(ESCAPE.sub("", str(text)), most)
-    return MARKDOWN.sub(r"\\\1", plain).replace("www.", "www\\.")
+    safe = MARKDOWN.sub(r"\\\1", plain).replace("www.", "www\\.")
+    return MENTION.sub("\\g<0>\N{ZERO WIDTH SPACE}", safe)
 
 
 def day(seconds: float) -> str:
