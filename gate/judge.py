@@ -15,7 +15,7 @@ from gate.causes import explain
 from gate.closedworld import findings_of_catalogue, findings_of_rows, findings_of_waivers, rows_of
 from gate.decision import CheckRow, Decision, Effect, Finding, NamedFile, Statistic
 from gate.evidence import EvidenceReading
-from gate.jsonfile import UnreadableError, shown
+from gate.jsonfile import UnreadableError, is_absent, shown
 from gate.numbers import Comparing
 from gate.policy import Policy
 from gate.recorded import recorded_of
@@ -101,7 +101,7 @@ def _decided(
 def _read(folders: Iterable[Path], findings: list[Finding], evidence: EvidenceReading) -> list[Results]:
     runs = []
     for folder in folders:
-        if not (folder / RESULTS).exists() and not (folder / RESULTS).is_symlink():
+        if is_absent(folder / RESULTS):
             sentence = f"{shown(folder)} holds no {RESULTS}: no run of checks ended or began there."
             findings.append(Finding("no-results", "inconclusive", sentence, "Name the folder of a run's results."))
             continue
