@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
+from gate.compare import OF_ONE_RUN
 from gate.jsonfile import shown
 from gate.policy import Policy
 from gate.results import PodTimes, Results
@@ -46,13 +47,17 @@ class Sample:
         runs: how many there are.
         readings: by check and name, every value in the order of the runs.
         passed: by check, place and id of each run in which it passed.
-        times: by the name in TIMES, of each run that has any the median seconds of its NPU pods.
+        times: by the name in TIMES, of each run the median seconds of its NPU pods, by the name of the pods.
     """
 
     runs: int
     readings: Mapping[tuple[str, str], tuple[Reading, ...]]
     passed: Mapping[str, tuple[tuple[int, str], ...]]
-    times: Mapping[str, tuple[float, ...]]
+    times: Mapping[str, tuple[Mapping[str, float], ...]]
+
+    def times_of(self, name: str, pods: Collection[str]) -> tuple[float, ...]:
+        """Of each run the median over `pods`, each of which it has; nothing without any of those."""
+        return tuple(median(run[pod] for pod in pods) for run in self.times.get(name, ())) if pods else ()
 
     def of(self, check: str, name: str) -> tuple[Reading, ...]:
         """Every value called `name` of the check."""
@@ -74,7 +79,7 @@ def sample_of(runs: Sequence[Results], policy: Policy) -> Sample:
     checks = {rules.check for rules in (policy.accuracy, policy.throughput) if rules}
     readings: dict[tuple[str, str], list[Reading]] = {}
     passed: dict[str, list[tuple[int, str]]] = {}
-    times: dict[str, list[float]] = {}
+    times: dict[str, list[Mapping[str, float]]] = {}
     for place, results in enumerate(runs):
         for check in results.checks:
             if check.id not in checks:
@@ -86,14 +91,23 @@ def sample_of(runs: Sequence[Results], policy: Policy) -> Sample:
                 number = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
                 readings.setdefault((check.id, one.name), []).append(Reading(place, results.run.id, number, one.unit))
         for name, (_, ends) in TIMES.items() if policy.timing else ():
-            spans = [_span(*ends(pod)) for pod in results.pods if pod.npus]
-            if known := [span for span in spans if span is not None]:
-                times.setdefault(name, []).append(median(known))
+            spans: dict[str, list[float]] = {}
+            for pod in results.pods:
+                span = _span(*ends(pod)) if pod.npus else None
+                if span is not None:
+                    spans.setdefault(OF_ONE_RUN.sub("*", pod.name), []).append(span)
+            times.setdefault(name, []).append({pod: median(every) for pod, every in spans.items()})
     return Sample(len(runs), _frozen(readings), _frozen(passed), _frozen(times))
 
 
 def _frozen(lists: Mapping[Key, list[Value]]) -> dict[Key, tuple[Value, ...]]:
     return {key: tuple(values) for key, values in lists.items()}
+
+
+def common_pods(samples: Iterable[Sample], name: str) -> frozenset[str]:
+    """The names of pods of which every run of every sample knows that time: of others it would compare the mixture."""
+    known = [frozenset(run) for sample in samples for run in sample.times.get(name, ())]
+    return frozenset.intersection(*known) if known else frozenset()
 
 
 def _span(began: float | None, ended: float | None) -> float | None:

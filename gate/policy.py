@@ -254,6 +254,11 @@ def _policy(content: dict[str, Any], lines: Mapping[Any, int], file: Path, sha25
     waivers = [Waiver(**read(("waiver", number), WAIVER, waiver)) for number, waiver in enumerate(top["waiver"])]
     baseline = read(("baseline",), BASELINE, top["baseline"])
     throughput, timing = top["throughput"], top["timing"]
+    if throughput is not None:
+        throughput = Rate(**read(("throughput",), RATE, throughput))
+        if throughput.at_least is None and throughput.lowest_ratio is None:
+            where = f"{shown(file)}, line {line_of(('throughput',), dict(lines))}"
+            raise PolicyError(f"{where}: [throughput] compares nothing.", "Add at_least, or lowest_ratio.")
     return Policy(
         path=str(file),
         sha256=sha256,
@@ -267,7 +272,7 @@ def _policy(content: dict[str, Any], lines: Mapping[Any, int], file: Path, sha25
         flaky=top["flaky"],
         candidate=Candidate(**read(("candidate",), CANDIDATE, top["candidate"])),
         accuracy=Accuracy(**accuracy) if accuracy is not None else None,
-        throughput=Rate(**read(("throughput",), RATE, throughput)) if throughput is not None else None,
+        throughput=throughput,
         timing=Timing(**read(("timing",), TIMING, timing)) if timing is not None else None,
         baseline=Baseline(**baseline),
         waivers=tuple(waivers),

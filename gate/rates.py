@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, inf, isfinite, log2
+from math import ceil, inf, isclose, isfinite, log2
 from statistics import median
 
 from gate import statistics
-from gate.decision import Compared, Finding, Statistic, Verdict
+from gate.decision import Compared, Effect, Finding, Statistic, Verdict
 from gate.jsonfile import shown
-from gate.measures import TIMES, Sample
+from gate.measures import LEAST_SECONDS, TIMES, Sample, common_pods
 from gate.policy import Rate, Timing
 
 REPEATS = "runs are independent of each other, and of one distribution, whichever"
 FACTOR = "the candidate's distribution is the baseline's times a factor"
-SECONDS = "times of pods are whole seconds; of a run the median of its pods counts; 0 s counts as half a second"
+SECONDS = (
+    "times of pods are whole seconds, so that a fail allows for one second more or less of each, a pass of times of one"
+    " or two seconds means no more than that; of a run the median counts of the pods that every run has; 0 s counts as"
+    " half a second"
+)
+ACCEPTED = "Give the results of the accepted release with `--baseline`."
 MORE = "Run the checks again, and give all results folders together."
 
 
@@ -29,6 +34,10 @@ def compare_throughput(sample: Sample, baseline: Sample, rules: Rate) -> Compare
     if not values and any(asked):
         sentence = f"{name} was measured by no run."
         findings.append(Finding("not-measured", "inconclusive", sentence, MORE, rules.check))
+    if rules.lowest_ratio is not None and not baseline.runs:
+        effect: Effect = "warning" if rules.at_least is not None else "inconclusive"
+        sentence = f"{name} was not compared with an accepted release's: there is no baseline."
+        findings.append(Finding("not-compared", effect, sentence, ACCEPTED, rules.check))
     if values and rules.at_least is not None:
         told.append(_median(name, unit, values, rules.at_least, alpha))
     if asked[1] and values and rules.lowest_ratio is not None:
@@ -63,24 +72,26 @@ def _rates(sample: Sample, rules: Rate, findings: list[Finding]) -> list[float]:
 
 
 def compare_timings(sample: Sample, baseline: Sample, rules: Timing) -> Compared:
-    """Compare how long NPU pods took to start and to run with the baseline's; nothing without a baseline."""
+    """Compare how long NPU pods took to start and to run with the baseline's; a warning without a baseline."""
     if not baseline.runs:
-        return Compared((), (), 0.0)
+        sentence = "Times of pods were not compared with an accepted release's: there is no baseline."
+        return Compared((), (Finding("not-compared", "warning", sentence, ACCEPTED),), 0.0)
     told, findings = [], []
     for name, (words, _) in TIMES.items():
-        ours, theirs = sample.times.get(name, ()), baseline.times.get(name, ())
+        pods = common_pods((sample, baseline), name)
+        ours, theirs = sample.times_of(name, pods), baseline.times_of(name, pods)
         if ours and theirs:
             told.append(_ratio(name, "s", ours, theirs, rules.false_alarm / len(TIMES), highest=rules.highest_ratio))
         else:
-            whose = "the candidate" if not ours else "the baseline"
-            sentence = f"No run of {whose} says how long its NPU pods took {words}."
+            sentence = f"Not every run says of one and the same NPU pod how long it took {words}."
             findings.append(Finding("not-measured", "inconclusive", sentence, MORE))
     return Compared(tuple(told), tuple(findings), sum(one.false_alarm for one in told))
 
 
 def _median(name: str, unit: str, values: Sequence[float], limit: float, alpha: float) -> Statistic:
     interval = statistics.median_interval(values, alpha)
-    result: Verdict = "fail" if interval.high < limit else "pass" if interval.low >= limit else "inconclusive"
+    bad, good = _below(interval.high, limit), not _below(interval.low, limit)
+    result: Verdict = "fail" if bad else "pass" if good else "inconclusive"
     needed = ceil(-log2(alpha))
     meaning = {
         "fail": f"is below {limit:.4g}",
@@ -125,8 +136,12 @@ def _ratio(
     highest: float = inf,
 ) -> Statistic:
     interval = statistics.ratio_interval(values, others, alpha)
-    bad = interval.high < lowest or interval.low > highest
-    good = interval.low >= lowest and interval.high <= highest
+    surely = interval
+    if unit == "s":  # each is a whole second, and may be up to one longer or shorter
+        shortest = [max(value - 1, LEAST_SECONDS) for value in values]
+        surely = statistics.ratio_interval(shortest, [value + 1 for value in others], alpha)
+    bad = _below(interval.high, lowest) or _below(highest, surely.low)
+    good = not _below(interval.low, lowest) and not _below(highest, interval.high)
     result: Verdict = "fail" if bad else "pass" if good else "inconclusive"
     limit, word = (lowest, "at least") if lowest else (highest, "at most")
     wanted = f"{word} {limit:.4g} times the baseline's"
@@ -159,6 +174,11 @@ def _ratio(
         f"{meaning}.",
         assumptions=(REPEATS, FACTOR, *((SECONDS,) if unit == "s" else ())),
     )
+
+
+def _below(value: float, limit: float) -> bool:
+    """Whether it is, by more than the last digits in which calculations differ."""
+    return value < limit and not isclose(value, limit, rel_tol=1e-9)
 
 
 def _runs(values: Sequence[float]) -> str:
