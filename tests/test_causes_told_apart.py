@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from causeworld import WORKER, WORKER2, node, objects, provoked, recording, told
+from causeworld import NPU, WORKER, WORKER2, node, objects, provoked, recording, told
 
+from fixtures.causeobjects import objects_text
+from fixtures.errors import HarnessError
 from gate.causes import cause_of
 from gate.results import Evidence
 
@@ -254,3 +259,35 @@ def test_a_command_is_not_cut_and_no_name_is_an_option() -> None:
     content = objects("evicted")
     provoked(content)["spec"]["nodeName"] = ""
     assert told(content).command.startswith("kubectl describe pod provoked --namespace ")
+
+
+# what is recorded
+
+
+def test_the_logs_of_init_containers_and_of_runs_before_are_recorded() -> None:
+    pod = provoked(restarted())
+    ended = {"terminated": {"exitCode": 0}}
+    pod["status"]["initContainerStatuses"] = [
+        {"name": "prepare", "state": ended},
+        {"name": "wait", "state": {"waiting": {"reason": "PodInitializing"}}},
+        {"name": "again", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended},
+    ]
+
+    @contextmanager
+    def stream(path: str, *, query: dict[str, str], timeout: float) -> Iterator[Any]:
+        if query["container"] == "prepare":
+            raise HarnessError("It was answered with 500.", "Try again.")
+        yield SimpleNamespace(pieces=lambda _: [f"{query['container']} {query['previous']}".encode()])
+
+    def items(path: str, **_: Any) -> list[dict[str, Any]]:
+        return [pod] if path.endswith("pods") else []
+
+    client: Any = SimpleNamespace(stream=stream, items=items)
+    content = json.loads(objects_text(client, "team", NPU))
+    assert content["logs"] == {
+        "provoked.prepare": "(the log could not be read: It was answered with 500.\nTry again.)",
+        "provoked.again": "again true",
+        "provoked.main": "main false",
+        "provoked.main (previous)": "main true",
+    }
+    assert "its log ends: main true" in told(content).sentence
