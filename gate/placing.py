@@ -50,7 +50,9 @@ def npus_lacking(recorded: Recorded) -> Cause | None:
     others = [node.name for node in recorded.nodes if node.allocatable and node not in nodes]
     aside = f" The pod's selector and tolerations leave out {', '.join(others)}." if others else ""
     if most and pod.npus > most:
-        sentence = f"The pod asks for {pod.npus} NPUs, and no node {'of its ' if others else ''}has more than {most}."
+        sentence = (
+            f"The pod asks for {pod.npus} NPUs, and no node {'that it may use ' if others else ''}has more than {most}."
+        )
         return cause("request-too-large", sentence + aside, "kubectl describe nodes")
     lacks = [
         *_without_plugin(recorded, nodes, pod.npus),
@@ -84,17 +86,17 @@ def _plugins(recorded: Recorded) -> tuple[list[Found], bool]:
 
 
 def _without_plugin(recorded: Recorded, nodes: Iterable[NodeSeen], wanted: int) -> Iterable[Lack]:
-    plugins, _ = _plugins(recorded)
+    plugins, known = _plugins(recorded)
     running = {plugin.node for plugin in plugins if plugin.ready}
     gone = [node for node in nodes if not node.allocatable and (node.name not in running or not node.capacity)]
     if not gone:
         return
     names = ", ".join(node.name for node in gone)
     sentence = f"The device plugin is not registered on {names}: {recorded.resource} is 0 of {gone[0].capacity} there."
-    there = next((plugin for plugin in plugins if plugin.node in {node.name for node in gone}), None)
-    if there:
+    lost = [plugin for plugin in plugins if plugin.node in {node.name for node in gone} and (known or not plugin.ready)]
+    if there := next(iter(lost), None):
         command = kubectl("describe", "pods", names=[there.name], namespace=there.namespace)
-    elif plugins:
+    elif known:
         command = kubectl("get", "daemonsets,pods", "--output", "wide", namespace=plugins[0].namespace)
     else:
         command = "kubectl get daemonsets --all-namespaces --output wide"

@@ -77,6 +77,14 @@ def test_another_vendors_plugin_is_not_the_npus() -> None:
     assert "unhealthy, or their device plugin is not registered: 4 of 4" in told(content).sentence
 
 
+def test_a_pod_of_another_vendor_is_not_the_next_thing_to_look_at() -> None:
+    content = objects("plugin-not-registered")
+    content["plugins"] = others_plugin(content)
+    for name in (WORKER, WORKER2):
+        node(content, name)["status"]["capacity"][NPU] = "0"
+    assert told(content).command == "kubectl get daemonsets --all-namespaces --output wide"
+
+
 def test_another_resource_whose_name_begins_alike_is_not_npus() -> None:
     content = objects("npus-in-use")
     scheduler_says(content, f"0/3 nodes are available: 3 Insufficient {NPU}-memory.")
