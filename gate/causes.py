@@ -7,47 +7,66 @@ does, the cause is unknown, and everything that was looked at is listed.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from gate.advice import cause, describe_node, describe_pod, kubectl, logs_of
 from gate.decision import Cause
-from gate.jsonfile import shown
-from gate.recorded import Found, Recorded
+from gate.placing import no_npu_node, npus_lacking, taint_or_selector, unscheduled
+from gate.pulling import image
+from gate.recorded import Container, Found, Recorded, last_lines, recorded_from, recorded_of, spoke_last
+from gate.results import Evidence
 
-MOST_HOLDERS = 5
 LAST_LINES = 3
+MOST_DIFFERENCES = 3
 SILENT_SECONDS = 60.0
 """Without a line in its log, and still running, a container counts as hanging."""
 
 QUOTA = re.compile(
     r"exceeded quota: (?P<name>[^,\s]+), requested: (?P<wanted>.+?), used: (?P<used>.+?), limited: (?P<hard>\S+)"
 )
+PATH = re.compile(r"/namespaces/(?P<namespace>[a-z0-9-]+)/")
+WEBHOOK = re.compile(
+    r"failed calling webhook \"[^\"]+\": .+|admission webhook \"[^\"]+\" denied the request without explanation"
+)
+NO_RIGHT = re.compile(r"(?<![\w./-])[\w./-]+(?: \"[^\"]+\")? is forbidden: User .+")
 REFUSED = re.compile(
     r"admission webhook \"[^\"]+\" denied the request: .+|ValidatingAdmissionPolicy .+ denied request: .+"
     r"|(?:pods|Pod) \"[^\"]+\" is (?:forbidden|invalid): .+|The Pod \"[^\"]+\" is invalid: .+"
 )
-UNAUTHORISED = re.compile(
-    r"401 unauthorized|403 forbidden|pull access denied|authorization failed|no basic auth|authentication required"
-    r"|insufficient_scope|access denied|unauthorized",
+REMEDIES = (
+    (WEBHOOK, "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
+    (NO_RIGHT, "Give the account the right that it lacks, or use another account."),
+    (REFUSED, "Correct the pod as the reason says."),
+)
+WAITED = re.compile(
+    r"\bwaited \d|\bwait(?:ing|s)\b|\btimed? ?out\b|\bin time\b|\bdeadline\b|\bended after \d|\b(?:still|is) running\b"
+    r"|\bh[au]ng",
     re.IGNORECASE,
 )
-NOT_FOUND = re.compile(
-    r"not found|manifest unknown|404|name unknown|does not exist|is not present with pull policy of Never",
-    re.IGNORECASE,
-)
-UNREACHABLE = re.compile(
-    r"no such host|i/o timeout|connection refused|network is unreachable|deadline exceeded|no route to host|x509|"
-    r"server gave HTTP response|TLS handshake",
-    re.IGNORECASE,
-)
-NO_SECRET = re.compile(r"Unable to retrieve some image pull secrets \((?P<names>[^)]*)\)")
-TAINT = re.compile(r"untolerated taint(?:\(s\))?(?: \{(?P<taint>[^}]*)\})?")
-OTHER_REASON = re.compile(r"Insufficient|didn't match")
-PROGRESS = re.compile(r"(\d+)/(\d+) \[")
+"""What a check says that ended as something took too long; one that `waited in vain` saw something fail."""
+PROGRESS = re.compile(r"(\d{1,9})/(\d{1,9}) \[")
+RESULT = re.compile(r",[ \t]*result[ \t]*=")
 LOW = re.compile(r"top_[15] is [\d.]+, less than [\d.]*\d")
+KILLED = (137, 143)
+"""Codes of a container that was killed from outside, by SIGKILL or SIGTERM."""
 
 Rule = Callable[[Recorded], Cause | None]
+
+
+def cause_of(evidence: Sequence[tuple[Path, Evidence]], said: str, differences: Sequence[str] = ()) -> Cause | None:
+    """The cause of a check's failure; None when no objects were recorded of it, and what it said tells none.
+
+    Args:
+        evidence: each with its results folder.
+        said: what the check itself said of its failure.
+        differences: what of the subject differs from the baseline, as sentences.
+    """
+    if recorded := recorded_of(evidence, said):
+        return explain(recorded, differences)
+    found = explain(recorded_from({}, said))
+    return _with_differences(found, differences) if found.code != "unknown" else None
 
 
 def explain(recorded: Recorded, differences: Sequence[str] = ()) -> Cause:
@@ -58,181 +77,113 @@ def explain(recorded: Recorded, differences: Sequence[str] = ()) -> Cause:
         differences: what of the subject differs from the baseline, as sentences.
     """
     for rule in RULES:
-        if cause := rule(recorded):
-            if differences and cause.code in ("accuracy-low", "training-incomplete"):
-                return replace(cause, sentence=f"{cause.sentence} {differences[0]}")
-            return replace(cause, looked_at=recorded.looked_at)
+        if found := rule(recorded):
+            return _with_differences(replace(found, looked_at=recorded.looked_at), differences)
     if differences:
         command = "Run the same checks on the baseline's image, to see whether that is why."
-        sentence = f"No object tells why, but the candidate is another than the baseline: {differences[0]}"
+        sentence = f"No object tells why, but the candidate is another than the baseline: {_several(differences)}"
         return Cause("differs-from-baseline", sentence, command, (*recorded.looked_at, *differences))
     command = "Read what was recorded of it: the evidence of the check."
     return Cause("unknown", "The cause is unknown.", command, recorded.looked_at)
 
 
-def _cause(code: str, sentence: str, command: str) -> Cause:
-    return Cause(code, shown(sentence, 600), shown(command, 300), ())
+def _with_differences(found: Cause, differences: Sequence[str]) -> Cause:
+    if not differences or found.code not in ("accuracy-low", "training-incomplete"):
+        return found
+    sentence = f"{found.sentence} {_several(differences)}"
+    return replace(found, sentence=sentence, looked_at=(*found.looked_at, *differences))
 
 
-def _kubectl(*words: str) -> str:
-    """A command to type: its names come from objects that anyone may have made."""
-    return shlex.join(["kubectl", *words])
+def _several(differences: Sequence[str]) -> str:
+    more = len(differences) - MOST_DIFFERENCES
+    return " ".join([*differences[:MOST_DIFFERENCES], *([f"And {more} more."] if more > 0 else [])])
 
 
-def quota(recorded: Recorded) -> Cause | None:
-    """A ResourceQuota lets no more be made."""
-    for text in recorded.texts:
-        if told := QUOTA.search(text):
-            where = recorded.namespace or "NAMESPACE"
-            counted = f"{told['used']} is used, and {told['wanted']} was asked for"
-            sentence = f"The quota {told['name']} lets {told['hard']}, {counted}."
-            return _cause("quota", sentence, _kubectl("describe", "resourcequota", told["name"], "--namespace", where))
+def accuracy_low(recorded: Recorded) -> Cause | None:
+    """The check read an accuracy, and it is too low."""
+    if low := LOW.search(recorded.said):
+        return cause(
+            "accuracy-low", f"The accuracy is too low: {low[0]}.", "Compare the log with that of the baseline."
+        )
+    return None
+
+
+def refused(recorded: Recorded) -> Cause | None:
+    """The API server refused what the check asked of it."""
+    path = PATH.search(recorded.said)
+    return _refused(recorded.said, path["namespace"] if path else recorded.namespace)
+
+
+def refused_since(recorded: Recorded) -> Cause | None:
+    """The API server refused what a controller asked of it, and has let no pod be made since."""
+    last = max((pod.created for pod in recorded.pods if pod.created is not None), default=0.0)
+    for event in recorded.events:
+        made_since = event.at is not None and event.at < last
+        if not made_since and (found := _refused(event.message, event.namespace or recorded.namespace)):
+            return found
+    return None
+
+
+def _refused(text: str, namespace: str) -> Cause | None:
+    """A quota, a policy, a webhook or a rule of the API refused it; the reason is theirs, word for word."""
+    if told := QUOTA.search(text):
+        counted = f"{told['used']} is used, and {told['wanted']} was asked for"
+        sentence = f"The quota {told['name']} lets {told['hard']}, {counted}."
+        command = kubectl("describe", "resourcequota", names=[told["name"]], namespace=namespace)
+        return cause("quota", sentence, command if namespace else "kubectl get resourcequotas --all-namespaces")
+    for pattern, command in REMEDIES:
+        if told := pattern.search(text):
+            return cause("admission-rejected", f"It was refused: {told[0]}", command)
     return None
 
 
 def admission(recorded: Recorded) -> Cause | None:
-    """The API server, a policy or the kubelet refused the pod; the reason is theirs, word for word."""
+    """The kubelet refused the pod; the reason is its own, word for word."""
     for pod in recorded.pods:
-        if (
-            pod.phase == "Failed"
-            and pod.reason not in ("", "Evicted")
-            and pod.message.startswith(("Pod was rejected", "Pod ", "Allocate failed"))
-        ):
+        if pod.phase == "Failed" and pod.message.startswith(("Pod was rejected", "Allocate failed")):
             sentence = f"The kubelet of {pod.node or 'its node'} refused the pod: {pod.reason}: {pod.message}"
-            return _cause("admission-rejected", sentence, _kubectl("describe", "node", pod.node))
-    for text in recorded.texts:
-        if told := REFUSED.search(text):
-            return _cause("admission-rejected", f"It was refused: {told[0]}", "Correct the pod as the reason says.")
+            return cause("admission-rejected", sentence, describe_node(pod.node))
     return None
-
-
-def no_npu_node(recorded: Recorded) -> Cause | None:
-    """No node has ever had the resource."""
-    if recorded.unschedulable and recorded.nodes and all(node.capacity is None for node in recorded.nodes):
-        sentence = f"None of {len(recorded.nodes)} nodes has {recorded.resource}: no device plugin has registered it."
-        return _cause("no-npu-node", sentence, "kubectl get nodes,pods --all-namespaces --output wide")
-    return None
-
-
-def plugin_not_registered(recorded: Recorded) -> Cause | None:
-    """Nodes had the resource, and their device plugin is no longer there to give it."""
-    without = [node for node in recorded.nodes if node.capacity is not None and node.allocatable == 0]
-    if not recorded.unschedulable or not without or any(node.allocatable for node in recorded.nodes):
-        return None
-    running = {plugin.node for plugin in recorded.plugins if plugin.ready}
-    gone = [node for node in without if node.name not in running or node.capacity == 0]
-    if not gone:
-        return None
-    names = ", ".join(node.name for node in gone)
-    sentence = f"The device plugin is not registered on {names}: {recorded.resource} is 0 of {gone[0].capacity} there."
-    plugin = next(iter(recorded.plugins), None)
-    where = ["--namespace", plugin.namespace, plugin.name] if plugin else ["--all-namespaces"]
-    return _cause("plugin-not-registered", sentence, _kubectl("describe", "pods", *where))
 
 
 def unhealthy_device(recorded: Recorded) -> Cause | None:
-    """A device of the pod, or the ones it waits for, are unhealthy."""
+    """A device that a container has is unhealthy."""
     for pod in recorded.pods:
         if pod.unhealthy:
             sentence = f"The device {', '.join(pod.unhealthy)} of pod {pod.title} is unhealthy."
-            return _cause("unhealthy-device", sentence, _kubectl("describe", "node", pod.node))
-    sick = [node for node in recorded.nodes if node.capacity and (node.allocatable or 0) < node.capacity]
-    if recorded.unschedulable and sick and recorded.lacks_npus:
-        told = ", ".join(
-            f"{(node.capacity or 0) - (node.allocatable or 0)} of {node.capacity} on {node.name}" for node in sick
-        )
-        return _cause("unhealthy-device", f"NPUs are unhealthy: {told}.", _kubectl("describe", "node", sick[0].name))
+            return cause("unhealthy-device", sentence, describe_node(pod.node))
     return None
 
 
-def npus_in_use(recorded: Recorded) -> Cause | None:
-    """All NPUs are taken, by pods that are named."""
-    total = sum(node.allocatable or 0 for node in recorded.nodes)
-    taken = sum(holder.npus for holder in recorded.holders)
-    wanted = max((pod.npus for pod in recorded.pods if pod.unschedulable), default=0)
-    if not recorded.lacks_npus or not total:
-        return None
-    if wanted > max(node.allocatable or 0 for node in recorded.nodes):
-        most = max(node.allocatable or 0 for node in recorded.nodes)
-        sentence = f"The pod asks for {wanted} NPUs, and no node has more than {most}."
-        return _cause("request-too-large", sentence, "kubectl describe nodes")
-    if not recorded.holders:
-        return None
-    by = ", ".join(f"{one.namespace}/{one.name} ({one.npus} on {one.node})" for one in recorded.holders[:MOST_HOLDERS])
-    more = f" and {len(recorded.holders) - MOST_HOLDERS} more" if len(recorded.holders) > MOST_HOLDERS else ""
-    sentence = f"{taken} of {total} NPUs are in use, by {by}{more}."
-    return _cause("npus-in-use", sentence, "kubectl get pods --all-namespaces --output wide")
-
-
-def taint(recorded: Recorded) -> Cause | None:
-    """Nodes where the pod could have been have a taint that it does not tolerate, or its selector fits none of them."""
-    for pod in recorded.pods:
-        nodes = [node for node in recorded.nodes if node.capacity is not None or not pod.npus]
-        # every cluster has nodes that are tainted for all: they are the reason when no node has another one
-        tainted = any(node.taints for node in nodes) or not OTHER_REASON.search(pod.unschedulable)
-        if pod.unschedulable and tainted and (told := TAINT.search(pod.unschedulable)):
-            named = told["taint"] or ", ".join(sorted({key for node in nodes for key in node.taints}))
-            taints = f"the taint {named}" if named else "taints"
-            sentence = f"Nodes have {taints}, which the pod does not tolerate: {pod.unschedulable}"
-            return _cause(
-                "taint", sentence, "kubectl get nodes --output custom-columns=NAME:.metadata.name,TAINTS:.spec.taints"
-            )
-        if pod.unschedulable and "didn't match Pod's node affinity/selector" in pod.unschedulable:
-            sentence = f"No node fits the pod's selector or affinity: {pod.unschedulable}"
-            return _cause("selector", sentence, "kubectl get nodes --show-labels")
-    return None
-
-
-def image(recorded: Recorded) -> Cause | None:
-    """The image cannot be had: no secret, a wrong one, no such image, no way to the registry."""
-    for pod in recorded.pods:
-        if pod.unpulled:
-            return _unpulled(recorded, pod, *pod.unpulled)
-    return None
-
-
-def _unpulled(recorded: Recorded, pod: Found, name: str, why: str) -> Cause:
-    told = " ".join([why, *recorded.messages_of(pod, "Failed", "BackOff", "ErrImageNeverPull")])
-    lost = [NO_SECRET.search(text) for text in recorded.messages_of(pod, "FailedToRetrieveImagePullSecret")]
-    missing = next((found["names"] for found in lost if found), "")
-    secret = missing or next(iter(pod.pull_secrets), "")
-    refused = bool(UNAUTHORISED.search(told))
-    in_order = (
-        (missing, "pull-secret-missing", f"The pull secret {missing} is not in namespace {pod.namespace}: {why}"),
-        (UNREACHABLE.search(told), "registry-unreachable", f"The registry of {name} cannot be reached: {why}"),
-        (refused and secret, "pull-secret-wrong", f"The registry refuses the pull secret {secret} for {name}: {why}"),
-        (refused, "pull-secret-missing", f"The registry of {name} asks for a secret, and the pod names none: {why}"),
-        (NOT_FOUND.search(told), "image-not-found", f"There is no image {name}: {why}"),
-        (True, "image-not-pulled", f"The image {name} cannot be pulled: {why}"),
-    )
-    code, sentence = next((code, sentence) for holds, code, sentence in in_order if holds)
-    if code.startswith("pull-secret") and secret:
-        return _cause(code, sentence, _kubectl("get", "secret", secret, "--namespace", pod.namespace))
-    return _cause(code, sentence, _kubectl("describe", "pod", pod.name, "--namespace", pod.namespace))
-
-
-def out_of_memory(recorded: Recorded) -> Cause | None:
-    """The kernel killed a container, or the kubelet evicted the pod, for its memory."""
+def killed(recorded: Recorded) -> Cause | None:
+    """The kernel killed a container for its memory, or the kubelet ended the pod and says why."""
     for pod in recorded.pods:
         for container in pod.containers:
             if container.oom:
                 limit = container.memory or "its node's memory"
                 sentence = f"Container {container.name} of pod {pod.title} was killed as it took more than {limit}."
-                return _cause("out-of-memory", sentence, "Raise resources.limits.memory of the container.")
+                return cause("out-of-memory", sentence, "Raise resources.limits.memory of the container.")
         if pod.reason == "Evicted":
             sentence = f"Pod {pod.title} was evicted: {pod.message}"
-            return _cause("evicted", sentence, _kubectl("describe", "node", pod.node))
+            return cause("evicted", sentence, describe_node(pod.node) if pod.node else describe_pod(pod))
+        if pod.phase == "Failed" and pod.reason and pod.message:
+            return cause("pod-ended", f"Pod {pod.title} was ended: {pod.reason}: {pod.message}", describe_pod(pod))
     return None
 
 
 def node_not_ready(recorded: Recorded) -> Cause | None:
-    """The node of a pod does not answer."""
+    """The node of a pod does not answer; one that ended by itself before is no matter of its node."""
     for pod in recorded.pods:
         node = next((node for node in recorded.nodes if node.name == pod.node), None)
-        if node and not node.ready and pod.phase != "Succeeded":
+        over = pod.phase == "Succeeded" or (pod.phase == "Failed" and any(_ended_badly(one) for one in pod.containers))
+        if node and not node.ready and not over:
             sentence = f"Node {node.name}, on which pod {pod.title} is, is not ready: {node.why_not_ready}"
-            return _cause("node-not-ready", sentence, _kubectl("describe", "node", node.name))
+            return cause("node-not-ready", sentence, describe_node(node.name))
     return None
+
+
+def _ended_badly(container: Container) -> bool:
+    return container.exit_code not in (0, *KILLED)
 
 
 def crash(recorded: Recorded) -> Cause | None:
@@ -241,78 +192,61 @@ def crash(recorded: Recorded) -> Cause | None:
         for container in pod.containers:
             if container.not_made:
                 sentence = f"Container {container.name} of pod {pod.title} cannot be made: {container.not_made}"
-                return _cause(
-                    "container-not-made", sentence, _kubectl("describe", "pod", pod.name, "--namespace", pod.namespace)
-                )
+                return cause("container-not-made", sentence, describe_pod(pod))
             if container.exit_code:
-                last = " / ".join(recorded.last_lines(pod.name, container.name, LAST_LINES)) or "nothing"
-                sentence = (
-                    f"Container {container.name} of pod {pod.title} ended with {container.exit_code}"
-                    f"{f' ({container.reason})' if container.reason not in ('', 'Error') else ''}; its log ends: {last}"
-                )
-                return _cause("crash", sentence, _log_command(pod, container.name))
+                return _crashed(recorded, pod, container)
+    return None
+
+
+def _crashed(recorded: Recorded, pod: Found, container: Container) -> Cause:
+    log = recorded.log(pod, container, ended=True)
+    last = " / ".join(last_lines(log or "", LAST_LINES)) or "nothing"
+    reason = f" ({container.reason})" if container.reason not in ("", "Error") else ""
+    ends = f"its log ends: {last}" if log is not None else "its log was not read"
+    again = " and was started again" if container.before and container.running_since is not None else ""
+    sentence = f"Container {container.name} of pod {pod.title} ended with {container.exit_code}{reason}{again}; {ends}"
+    return cause("crash", sentence, logs_of(pod, container.name, before=container.before))
+
+
+def training(recorded: Recorded) -> Cause | None:
+    """The training ended early: its longest bar has not come to its end, or there is no result after it."""
+    for pod in recorded.pods:
+        for container in pod.containers if pod.phase == "Succeeded" else ():
+            text = recorded.log(pod, container) or ""
+            steps = [(int(done), int(total)) for done, total in PROGRESS.findall(text)]
+            longest = max((total for _, total in steps), default=0)
+            done = next((done for done, total in reversed(steps) if total == longest), 0)
+            if steps and (done < longest or not RESULT.search(text)):
+                sentence = f"The training of pod {pod.title} is incomplete: {done} of {longest} steps"
+                sentence += "." if done < longest else ", and no result."
+                return cause("training-incomplete", sentence, logs_of(pod, container.name))
     return None
 
 
 def hang(recorded: Recorded) -> Cause | None:
-    """A container still runs and has said nothing for long."""
-    for pod in recorded.pods:
+    """A container for which the check waited still runs, and its log, which was read, has had no line for long."""
+    if recorded.said and not WAITED.search(recorded.said):
+        return None
+    named = [pod for pod in recorded.pods if pod.name and pod.name in recorded.said]
+    for pod in named or recorded.pods:
         for container in pod.containers:
-            if pod.phase != "Running" or container.running_since is None:
+            log, since = recorded.log(pod, container), container.running_since
+            if pod.phase != "Running" or since is None or log is None:
                 continue
-            spoke = recorded.spoke_last(pod.name, container.name)
-            silent = recorded.at - max(spoke or 0.0, container.running_since)
-            if silent < SILENT_SECONDS:
-                continue
-            last = " / ".join(recorded.last_lines(pod.name, container.name, 1)) or "nothing at all"
-            ran = recorded.at - container.running_since
-            sentence = (
-                f"Container {container.name} of pod {pod.title} has run for {ran:.0f} s"
-                f" and has said nothing for {silent:.0f} s; its last line: {last}"
-            )
-            return _cause("hang", sentence, _log_command(pod, container.name))
-    return None
-
-
-def training(recorded: Recorded) -> Cause | None:
-    """The training ended early, or its result is too low."""
-    if low := LOW.search(recorded.said):
-        return _cause(
-            "accuracy-low", f"The accuracy is too low: {low[0]}.", "Compare the log with that of the baseline."
-        )
-    for pod in recorded.pods:
-        if pod.phase != "Succeeded":
-            continue
-        for container in pod.containers:
-            text = "\n".join(recorded.last_lines(pod.name, container.name, 1000))
-            steps = PROGRESS.findall(text)
-            ended = int(steps[-1][0]) >= int(steps[-1][1]) if steps else True
-            if steps and (not ended or "result" not in text):
-                done = f"{steps[-1][0]} of {steps[-1][1]} steps"
+            last = last_lines(log, 1)
+            silent = recorded.at - max(spoke_last(log) or 0.0, since)
+            if silent >= SILENT_SECONDS and (last or named):
                 sentence = (
-                    f"The training of pod {pod.title} is incomplete: {done}{'' if not ended else ', and no result'}."
+                    f"Container {container.name} of pod {pod.title} has run for {recorded.at - since:.0f} s"
+                    f" and has said nothing for {silent:.0f} s; its last line: {last[0] if last else 'nothing at all'}"
                 )
-                return _cause("training-incomplete", sentence, _log_command(pod, container.name))
+                return cause("hang", sentence, logs_of(pod, container.name))
     return None
-
-
-def unscheduled(recorded: Recorded) -> Cause | None:
-    """The scheduler found no node, for another reason; it is told word for word."""
-    for pod in recorded.pods:
-        if pod.unschedulable:
-            sentence = f"Pod {pod.title} fits no node: {pod.unschedulable}"
-            return _cause(
-                "unschedulable", sentence, _kubectl("describe", "pod", pod.name, "--namespace", pod.namespace)
-            )
-    return None
-
-
-def _log_command(pod: Found, container: str) -> str:
-    return _kubectl("logs", pod.name, "--container", container, "--namespace", pod.namespace)
 
 
 RULES: tuple[Rule, ...] = (
-    quota, admission, no_npu_node, plugin_not_registered, unhealthy_device, npus_in_use, taint, image, out_of_memory,
-    node_not_ready, crash, training, hang, unscheduled,
+    accuracy_low, refused, admission, no_npu_node, npus_lacking, taint_or_selector, image, unhealthy_device, killed,
+    node_not_ready, crash, refused_since, training, hang, unscheduled,
 )  # fmt: skip
-"""In this order: what keeps a pod from being made, from being scheduled, from starting, from going well."""
+"""In this order: what the check was told itself, what keeps a pod from being scheduled, from starting, from going well,
+and from being made, which the events say long after it was."""

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from gate.beside import beside
 from gate.catalogue import CATALOGUE, Catalogue, Entry, read_catalogue
-from gate.causes import explain
+from gate.causes import cause_of
 from gate.closedworld import findings_of_catalogue, findings_of_rows, findings_of_waivers, rows_of
 from gate.decision import CheckRow, Decision, Effect, Finding, NamedFile, Statistic
 from gate.evidence import EvidenceReading
 from gate.jsonfile import UnreadableError, is_absent, shown
 from gate.numbers import Comparing
 from gate.policy import Policy
-from gate.recorded import recorded_of
 from gate.regressions import findings_of_baseline, findings_of_baseline_subject
 from gate.results import RESULTS, Results, read_results
 from gate.runs import findings_of_runs
@@ -133,8 +132,7 @@ def _catalogue(file: Path | None, runs: Sequence[Results], findings: list[Findin
 def _with_cause(row: CheckRow, differences: Sequence[str]) -> CheckRow:
     if row.status not in ("failed", "error", "flaky"):
         return row
-    recorded = recorded_of(row.evidence, row.reason)
-    return replace(row, cause=explain(recorded, differences)) if recorded else row
+    return replace(row, cause=cause_of(row.evidence, row.reason, differences))
 
 
 def _coverage(runs: Sequence[Results], policy: Policy) -> Iterable[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +11,18 @@ from typing import Any
 
 from gate.jsonfile import UnreadableError, parse, read_bounded, shown
 from gate.results import Evidence
+from gate.taints import Taint, Toleration
 
 OBJECTS = "objects.json"
 MOST_BYTES = 8 * 2**20
+MOST_LETTERS = 8192
+"""Of a message; those of Kubernetes are shorter, and patterns are sought in it."""
+LAST_MOMENT = 253_402_300_800.0
+"""The end of the year 9999, seconds since the epoch."""
+UNREAD = "(the log could not be read"
+"""How what stands for a log begins when there was none to be had."""
+PREVIOUS = " (previous)"
+"""After the name of a log: it is of the run before the one that goes on."""
 NOT_MADE = (
     "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError", "ContainerCannotRun",
 )  # fmt: skip
@@ -24,7 +34,10 @@ NOT_PULLED = (
 
 @dataclass(frozen=True)
 class Container:
-    """A container: how it ended, why it was not made, since when it runs (seconds since the epoch)."""
+    """A container: how it ended, why it was not made, since when it runs (seconds since the epoch).
+
+    How it ended is of its run before this one where `before` says so: it was started again, or is to be.
+    """
 
     name: str
     exit_code: int = 0
@@ -33,6 +46,18 @@ class Container:
     not_made: str = ""
     running_since: float | None = None
     memory: str = ""
+    before: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event: its reason and message, the UID and namespace of what it is of, when it was last seen, if it says."""
+
+    reason: str
+    message: str
+    uid: str = ""
+    namespace: str = ""
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +79,9 @@ class Found:
         pull_secrets: that it names.
         unhealthy: devices of its that are.
         containers: of the pod.
+        created: when, seconds since the epoch.
+        tolerations: of the pod.
+        selector: labels that its node must have.
     """
 
     namespace: str
@@ -70,6 +98,9 @@ class Found:
     pull_secrets: tuple[str, ...] = ()
     unhealthy: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()
+    created: float | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    selector: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -84,9 +115,10 @@ class NodeSeen:
     name: str
     capacity: int | None
     allocatable: int | None
-    taints: tuple[str, ...] = ()
+    taints: tuple[Taint, ...] = ()
     ready: bool = True
     why_not_ready: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +133,7 @@ class Recorded:
         nodes: of the cluster.
         holders: pods of all namespaces that hold NPUs.
         plugins: pods that register devices.
-        events: reason, the UID of what it is of, and message.
+        events: of its namespace, the latest first.
         logs: the last lines of a container, by `POD.CONTAINER`, each with its time in front.
     """
 
@@ -112,7 +144,7 @@ class Recorded:
     nodes: tuple[NodeSeen, ...] = ()
     holders: tuple[Found, ...] = ()
     plugins: tuple[Found, ...] = ()
-    events: tuple[tuple[str, str, str], ...] = ()
+    events: tuple[Event, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -120,36 +152,22 @@ class Recorded:
         """Of the check's pods; empty when there is none."""
         return self.pods[0].namespace if self.pods else ""
 
-    @property
-    def texts(self) -> Iterator[str]:
-        """What the check and the events said."""
-        yield self.said
-        for _, _, message in self.events:
-            yield message
-
-    @property
-    def unschedulable(self) -> bool:
-        """Whether a pod of the check fits no node."""
-        return any(pod.unschedulable for pod in self.pods)
-
-    @property
-    def lacks_npus(self) -> bool:
-        """Whether the scheduler says that NPUs are lacking."""
-        return any(f"Insufficient {self.resource}" in pod.unschedulable for pod in self.pods)
+    def lacks_npus(self, pod: Found) -> bool:
+        """Whether the scheduler says that NPUs are lacking for the pod; `NAME-memory` is another resource than NAME."""
+        return bool(re.search(rf"Insufficient {re.escape(self.resource)}(?![\w/-]|\.\w)", pod.unschedulable))
 
     def messages_of(self, pod: Found, *reasons: str) -> list[str]:
         """What events of the pod with one of these reasons say."""
-        return [message for reason, uid, message in self.events if uid == pod.uid and reason in reasons]
+        return [event.message for event in self.events if event.uid == pod.uid and event.reason in reasons]
 
-    def last_lines(self, pod: str, container: str, most: int) -> list[str]:
-        """The last lines of a container's log that say something, without their times."""
-        lines = self.logs.get(f"{pod}.{container}", "").replace("\r", "\n").splitlines()
-        return [text for line in lines if (text := _without_time(line))][-most:]
+    def log(self, pod: Found, container: Container, *, ended: bool = False) -> str | None:
+        """The last lines of the container that runs, or with `ended` of the run whose end it tells.
 
-    def spoke_last(self, pod: str, container: str) -> float | None:
-        """When the last line of a container's log was written; None without one."""
-        times = [_time(line.partition(" ")[0]) for line in self.logs.get(f"{pod}.{container}", "").splitlines()]
-        return max((time for time in times if time is not None), default=None)
+        None when nobody has read it.
+        """
+        again = ended and container.before and container.running_since is not None
+        text = self.logs.get(f"{pod.name}.{container.name}{PREVIOUS if again else ''}")
+        return None if text is None or text.startswith(UNREAD) else text
 
     @property
     def looked_at(self) -> tuple[str, ...]:
@@ -159,9 +177,20 @@ class Recorded:
         told += [f"node {node.name}: {_npus(node)}" for node in self.nodes]
         told += [f"pod {pod.title} holds {pod.npus} NPUs on {pod.node}" for pod in self.holders]
         told += [f"device plugin {pod.title} on {pod.node}: {pod.phase}" for pod in self.plugins]
-        told += [f"event {reason}: {message}" for reason, _, message in self.events]
+        told += [f"event {event.reason}: {event.message}" for event in self.events]
         told += [f"log of {name}: {len(text.splitlines())} lines" for name, text in self.logs.items()]
         return tuple(shown(line) for line in told) or ("nothing was recorded",)
+
+
+def last_lines(log: str, most: int) -> list[str]:
+    """The last lines of a log that say something, without their times."""
+    return [text for line in log.replace("\r", "\n").splitlines() if (text := _without_time(line))][-most:]
+
+
+def spoke_last(log: str) -> float | None:
+    """When the last line of a log was written, seconds since the epoch; None without one."""
+    times = [_time(line.partition(" ")[0]) for line in log.splitlines()]
+    return max((time for time in times if time is not None), default=None)
 
 
 def _without_time(line: str) -> str:
@@ -185,7 +214,7 @@ def _state(pod: Found) -> str:
 
 def _npus(node: NodeSeen) -> str:
     ready = "" if node.ready else f", not ready: {node.why_not_ready}"
-    taints = f", taints {', '.join(node.taints)}" if node.taints else ""
+    taints = f", taints {', '.join(map(str, node.taints))}" if node.taints else ""
     counted = "no NPUs" if node.capacity is None else f"{node.allocatable} of {node.capacity} NPUs to give"
     return f"{counted}{taints}{ready}"
 
@@ -215,13 +244,13 @@ def recorded_from(content: Any, said: str = "") -> Recorded:
     at = top.get("at")
     return Recorded(
         resource=resource,
-        at=float(at) if isinstance(at, int | float) else 0.0,
-        said=said or str(top.get("said", "")),
+        at=float(at) if isinstance(at, int | float) and abs(at) < LAST_MOMENT else 0.0,
+        said=_text(said or top.get("said")),
         pods=tuple(sorted(pods, key=lambda pod: pod.phase == "Succeeded")),
         nodes=tuple(_node(one, resource) for one in _tables(top.get("nodes"))),
         holders=tuple(_pod(one, resource) for one in _tables(top.get("holders"))),
         plugins=tuple(_pod(one, resource) for one in _tables(top.get("plugins"))),
-        events=tuple(_event(one) for one in _tables(top.get("events"))),
+        events=tuple(sorted(map(_event, _tables(top.get("events"))), key=lambda event: -(event.at or 0.0))),
         logs={str(name): text for name, text in _table(top.get("logs")).items() if isinstance(text, str)},
     )
 
@@ -242,22 +271,41 @@ def _count(quantity: Any) -> int:
     return int(digits) * factor if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
-def _event(one: dict[str, Any]) -> tuple[str, str, str]:
-    of = _table(one.get("involvedObject"))
-    return str(one.get("reason", "")), str(of.get("uid", "")), str(one.get("message", ""))
+def _text(value: Any) -> str:
+    return str(value or "")[:MOST_LETTERS]
+
+
+def _words(value: Any) -> dict[str, str]:
+    return {str(key): str(word) for key, word in _table(value).items()}
+
+
+def _named(value: dict[str, Any], *keys: str) -> list[str]:
+    return [str(value.get(key) or "") for key in keys]
+
+
+def _event(one: dict[str, Any]) -> Event:
+    of = _words(one.get("involvedObject"))
+    return Event(
+        reason=str(one.get("reason", "")),
+        message=_text(one.get("message")),
+        uid=of.get("uid", ""),
+        namespace=of.get("namespace", ""),
+        at=_time(one.get("lastTimestamp") or one.get("eventTime") or one.get("firstTimestamp")),
+    )
 
 
 def _node(one: dict[str, Any], resource: str) -> NodeSeen:
-    status, spec = _table(one.get("status")), _table(one.get("spec"))
+    metadata, spec, status = (_table(one.get(key)) for key in ("metadata", "spec", "status"))
     capacity, allocatable = _table(status.get("capacity")), _table(status.get("allocatable"))
     ready = next(
         (each for each in _tables(status.get("conditions")) if each.get("type") == "Ready"), {"status": "True"}
     )
     return NodeSeen(
-        name=str(_table(one.get("metadata")).get("name", "")),
+        name=str(metadata.get("name", "")),
+        labels=_words(metadata.get("labels")),
         capacity=_count(capacity[resource]) if resource in capacity else None,
         allocatable=_count(allocatable[resource]) if resource in allocatable else None,
-        taints=tuple(f"{taint.get('key')}: {taint.get('value', '')}" for taint in _tables(spec.get("taints"))),
+        taints=tuple(Taint(*_named(taint, "key", "value", "effect")) for taint in _tables(spec.get("taints"))),
         ready=ready.get("status") == "True",
         why_not_ready=str(ready.get("message", "")),
     )
@@ -265,17 +313,17 @@ def _node(one: dict[str, Any], resource: str) -> NodeSeen:
 
 def _pod(one: dict[str, Any], resource: str) -> Found:
     metadata, spec, status = (_table(one.get(key)) for key in ("metadata", "spec", "status"))
-    asked = [_table(_table(each.get("resources")).get("requests")) for each in _tables(spec.get("containers"))]
+    containers, first = _tables(spec.get("containers")), _tables(spec.get("initContainers"))
     conditions = {str(each.get("type")): each for each in _tables(status.get("conditions"))}
     scheduled, ready = conditions.get("PodScheduled", {}), conditions.get("Ready", {})
     memory = {
         str(each.get("name")): str(_table(_table(each.get("resources")).get("limits")).get("memory", ""))
-        for each in _tables(spec.get("containers"))
+        for each in [*first, *containers]
     }
     statuses = [*_tables(status.get("initContainerStatuses")), *_tables(status.get("containerStatuses"))]
     waiting = [(each, _table(_table(each.get("state")).get("waiting"))) for each in statuses]
     unpulled = next(
-        ((str(each.get("image", "")), str(why.get("message") or why.get("reason"))) for each, why in waiting
+        ((_text(each.get("image")), _text(why.get("message") or why.get("reason"))) for each, why in waiting
          if why.get("reason") in NOT_PULLED),
         None,
     )  # fmt: skip
@@ -286,10 +334,10 @@ def _pod(one: dict[str, Any], resource: str) -> Found:
         node=str(spec.get("nodeName") or ""),
         phase=str(status.get("phase", "")),
         reason=str(status.get("reason", "")),
-        message=str(status.get("message", "")),
-        npus=sum(_count(requests.get(resource)) for requests in asked),
+        message=_text(status.get("message")),
+        npus=max([sum(_asked(each, resource) for each in containers), *(_asked(each, resource) for each in first)]),
         ready=ready.get("status") == "True",
-        unschedulable=str(scheduled.get("message", "")) if scheduled.get("status") == "False" else "",
+        unschedulable=_text(scheduled.get("message")) if scheduled.get("status") == "False" else "",
         unpulled=unpulled,
         pull_secrets=tuple(str(each.get("name")) for each in _tables(spec.get("imagePullSecrets"))),
         unhealthy=tuple(
@@ -300,7 +348,16 @@ def _pod(one: dict[str, Any], resource: str) -> Found:
             if device.get("health") == "Unhealthy"
         ),
         containers=tuple(_container(each, memory.get(str(each.get("name")), "")) for each in statuses),
+        created=_time(metadata.get("creationTimestamp")),
+        tolerations=tuple(
+            Toleration(*_named(each, "key", "operator", "value", "effect")) for each in _tables(spec.get("tolerations"))
+        ),
+        selector=_words(spec.get("nodeSelector")),
     )
+
+
+def _asked(container: dict[str, Any], resource: str) -> int:
+    return _count(_table(_table(container.get("resources")).get("requests")).get(resource))
 
 
 def _container(status: dict[str, Any], memory: str) -> Container:
@@ -318,4 +375,5 @@ def _container(status: dict[str, Any], memory: str) -> Container:
         not_made=not_made,
         running_since=_time(_table(state.get("running")).get("startedAt")),
         memory=memory,
+        before=bool(ended) and not _table(state.get("terminated")),
     )

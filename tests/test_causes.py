@@ -133,7 +133,7 @@ BY_CODE: list[tuple[str, dict[str, Any], list[str]]] = [
         "taint",
         world(
             pod(**unschedulable("0/2 nodes are available: 2 node(s) had untolerated taint(s).")),
-            nodes=[node(taints=[{"key": "team", "value": "a"}])],
+            nodes=[node(taints=[{"key": "team", "value": "a", "effect": "NoSchedule"}])],
         ),
         ["the taint team: a"],
     ),
@@ -233,7 +233,7 @@ BY_CODE: list[tuple[str, dict[str, Any], list[str]]] = [
                 ),
             )
         ),
-        ["ended with 1", "nothing"],
+        ["ended with 1", "its log was not read"],
     ),
     (
         "container-not-made",
@@ -336,6 +336,11 @@ KEYS = st.sampled_from(["pods", "nodes", "holders", "plugins", "events", "logs",
 def test_objects_that_are_none_have_an_unknown_cause_and_no_traceback(content: dict[str, Any]) -> None:
     cause = explain(recorded_from(content))
     assert cause.sentence.isprintable()
+
+
+def test_a_moment_that_is_none_and_a_message_without_end_are_no_traceback_and_take_no_time() -> None:
+    endless = "exceeded quota: a, requested: " * 20_000
+    assert explain(recorded_from({"at": 10**400, "events": [event("Odd", endless)]}, endless)).code == "unknown"
 
 
 def test_what_the_harness_records_is_what_the_rules_read() -> None:
