@@ -14,6 +14,7 @@ from scipy import stats
 
 from gate import statistics
 from gate.decision import Decision, Statistic
+from gate.screen import screen_lines
 
 
 def test_the_figures_of_the_documented_run_are_those_that_were_computed_by_hand() -> None:
@@ -215,6 +216,34 @@ def test_a_pass_is_never_that_it_could_not_have_been_seen(tmp_path: Path) -> Non
     assert "512 images cannot show the 1.25 points" in " ".join(decision.reasons)
 
 
+def test_where_no_drop_could_be_found_the_gate_says_so_and_asks_for_images_not_runs(tmp_path: Path) -> None:
+    content = results()
+    for measured in of(content, "flow-accuracy")["measured"]:
+        measured["value"] = 1.0
+    decision = judged(tmp_path, content, text=POLICY.replace("images = 49664", "images = 3"))
+    one = told(decision)["top_1", "threshold"]
+    assert (one.result, one.smallest_drop) == ("inconclusive", 1.0)
+    assert one.sentence.endswith("; 3 images find no drop, however large, with 80%, false alarms 0.")
+    assert [finding.remedy for finding in decision.findings if finding.code == "cannot-be-seen"] == [
+        "Evaluate more images, or ask for less in the policy."
+    ] * 2
+    screen = "\n".join(screen_lines(decision))
+    assert "sees no drop" in screen
+    assert "100.00 points" not in screen
+
+
+def test_an_allowed_drop_is_named_where_its_numbers_are(tmp_path: Path) -> None:
+    text = POLICY.replace("visible_drop = 0.0125", "visible_drop = 0.03\nallowed_drop = 0.01")
+    one = told(judged(tmp_path, results(), baseline=[results("bbbb0001")], text=text))["top_1", "baseline"]
+    assert one.result == "pass"
+    assert "no drop from the baseline's 74.8027% beyond the 1.00 points that are allowed and chance" in one.sentence
+    assert "false alarms at the drop that is allowed" in one.sentence
+    assert any("smallest drop" in text for text in one.assumptions)
+    lenient = text.replace("at_least = 0.748", "at_least = 0.70")
+    low = judged(tmp_path, results(top_1=36_000), baseline=[results("bbbb0001")], text=lenient)
+    assert "by more than the 1.00 points that are allowed and chance explain" in told(low)["top_1", "baseline"].sentence
+
+
 def test_a_candidate_below_its_baseline_fails_though_it_meets_the_threshold(tmp_path: Path) -> None:
     lenient = POLICY.replace("at_least = 0.748", "at_least = 0.70")
     decision = judged(tmp_path, results(top_1=36_400), baseline=[results("bbbb0001")], text=lenient)
@@ -239,6 +268,31 @@ def test_where_images_and_inference_are_fixed_counts_are_equal(tmp_path: Path) -
     assert judged(tmp_path, results(top_1=TOP_1 - 4), text=allowed, baseline=base).exit_code == 1  # below 0.748 then
     lower = allowed.replace("at_least = 0.748", "at_least = 0.747")
     assert judged(tmp_path, results(top_1=TOP_1 - 4), text=lower, baseline=base).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "limit", "verdict"),
+    [
+        (37_148, "0.7479945", "is below 74.7995% by 1 image"),
+        (37_147, "0.7479945", "is below 74.7995% by 2 images"),
+        (37_149, "0.7479945", "is at least 74.7995%"),
+        (37_248, "0.75", "is at least 75.0000%"),
+    ],
+)
+def test_where_images_are_fixed_what_is_too_few_is_a_whole_number(
+    tmp_path: Path, right: int, limit: str, verdict: str
+) -> None:
+    fixed = POLICY.replace("images = 49664", 'images = 49664\nimages_are = "fixed"').replace("0.748", limit)
+    one = told(judged(tmp_path, results(top_1=right), text=fixed))["top_1", "threshold"]
+    assert one.sentence.endswith(f"({right} of 49664 images) {verdict}.")
+    assert one.result == ("fail" if "below" in verdict else "pass")
+
+
+def test_where_counts_should_be_equal_and_are_not_more_images_are_no_remedy(tmp_path: Path) -> None:
+    fixed = POLICY.replace("images = 49664", 'images = 49664\nimages_are = "fixed"')
+    decision = judged(tmp_path, results(), results("aaaa0002", top_1=TOP_1 + 1), text=fixed)
+    remedies = {finding.remedy for finding in decision.findings if finding.code == "cannot-be-seen"}
+    assert remedies == {'Evaluate the same images in the same way, or set images_are = "sample" in the policy.'}
 
 
 RATES = POLICY + "\n[throughput]\nat_least = 3.0\nlowest_ratio = 0.5\n"
