@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import floor, sqrt
+from math import ceil, floor, sqrt
 
 from gate import statistics
 from gate.decision import Compared, Finding, Statistic, Verdict
@@ -16,11 +16,15 @@ FLOAT32 = 6e-8
 """By which a share may differ from a whole number of images when it was printed from 32 bits."""
 UNIT = "fraction"
 """In which a check measures an accuracy."""
+ROUNDING = 1e-6
+"""Images by which a share times their number may miss a whole one, as a float does."""
 SCATTER = 1e-6
 """How often repeats that are alike may be further apart; they share their images, and are closer than chance has it."""
 AGAIN = "Run the evaluation again and keep its whole log."
 INDEPENDENT = "each image is right or wrong by itself, with the same chance"
 SAMPLES = "the candidate's and the baseline's images are samples of their own"
+SMALLEST = "the smallest drop is the larger of those for the baseline's share and for the share of both"
+ALLOWED = "false alarms and p are for a true drop as large as the one that is allowed"
 REPEATS = "repeats share their images, so their mean counts as one evaluation"
 FIXED = "the images, their order and the inference are the same each time, so that nothing is left to chance"
 
@@ -139,19 +143,24 @@ def _sampled(metric: Metric, count: Count, other: Count | None) -> Statistic:
     value = count.right / rules.images
     against = "the baseline's" if other else "the expected"
     limit = other.right / rules.images if other else limits.at_least or 0.0
+    allowed = limits.allowed_drop if other else 0.0
     blind = test.smallest_drop > limits.visible_drop
     result: Verdict = "fail" if test.rejects else "inconclusive" if blind else "pass"
+    points = f"the {allowed * 100:.2f} points that are allowed and chance"
     meaning = {
-        "fail": f"is below {against} {limit:.4%}, by more than chance explains (p = {test.p_value:.2g})",
+        "fail": f"is below {against} {limit:.4%}, by more than {f'{points} explain' if allowed else 'chance explains'} "
+        f"(p = {test.p_value:.2g})",
         "inconclusive": f"shows no drop from {against} {limit:.4%}, but {rules.images} images cannot show the "
         f"{limits.visible_drop * 100:.2f} points that the policy wants seen",
-        "pass": f"shows no drop from {against} {limit:.4%} beyond chance (p = {test.p_value:.2g})",
+        "pass": f"shows no drop from {against} {limit:.4%} beyond {points if allowed else 'chance'} "
+        f"(p = {test.p_value:.2g})",
     }[result]
-    sentence = (
-        f"{name} {value:.4%} {meaning}; a drop of {test.smallest_drop * 100:.2f} points would be found with "
-        f"{rules.power:.0%}, false alarms {test.false_alarm:.2g}."
-    )
-    assumptions = [INDEPENDENT, *([SAMPLES] if other else []), *([REPEATS] if count.runs > 1 else [])]
+    found = f"a drop of {test.smallest_drop * 100:.2f} points would be found"
+    if test.smallest_drop >= 1:
+        found = f"{rules.images} images find no drop, however large,"
+    at = " at the drop that is allowed" if allowed else ""
+    sentence = f"{name} {value:.4%} {meaning}; {found} with {rules.power:.0%}, false alarms{at} {test.false_alarm:.2g}."
+    assumed = {SAMPLES: other, SMALLEST: other, ALLOWED: allowed, REPEATS: count.runs > 1}
     return Statistic(
         metric=name,
         unit="fraction",
@@ -161,7 +170,7 @@ def _sampled(metric: Metric, count: Count, other: Count | None) -> Statistic:
         low=test.low,
         high=test.high,
         confidence=rules.confidence,
-        limit=limits.allowed_drop if other else limit,
+        limit=allowed if other else limit,
         baseline=limit if other else None,
         p_value=test.p_value,
         alpha=alpha,
@@ -172,7 +181,7 @@ def _sampled(metric: Metric, count: Count, other: Count | None) -> Statistic:
         baseline_size=rules.images if other else 0,
         result=result,
         sentence=sentence,
-        assumptions=tuple(assumptions),
+        assumptions=(INDEPENDENT, *(text for text, holds in assumed.items() if holds)),
     )
 
 
@@ -182,18 +191,20 @@ def _fixed(metric: Metric, count: Count, other: Count | None) -> Statistic:
     limit = other.right / rules.images if other else limits.at_least or 0.0
     drop = limit - value
     allowed = limits.allowed_drop if other else 0.0
+    lacking = (other.right if other else ceil(limit * rules.images - ROUNDING)) - count.right
+    most = floor(allowed * rules.images + ROUNDING)
     result: Verdict = "pass"
     meaning = f"is that of the baseline, {limit:.4%}" if other else f"is at least {limit:.4%}"
     if not count.equal or (other and not other.equal):
         result = "inconclusive"
         meaning = "differs between repeats, so images and inference are not fixed as the policy says"
-    elif drop > allowed + 1e-12:
-        result, meaning = "fail", f"is below {limit:.4%} by {round(drop * rules.images)} images"
-    elif other and -drop > allowed + 1e-12:
+    elif lacking > most:
+        result, meaning = "fail", f"is below {limit:.4%} by {_images(lacking)}"
+    elif other and -lacking > most:
         result = "inconclusive"
         meaning = f"is above the baseline's {limit:.4%}, so images or inference are not the same as the policy says"
-    elif other and drop:
-        meaning = f"differs from the baseline's {limit:.4%} by {abs(round(drop * rules.images))} images, as is allowed"
+    elif other and lacking:
+        meaning = f"differs from the baseline's {limit:.4%} by {_images(abs(lacking))}, as is allowed"
     return Statistic(
         metric=name,
         unit="fraction",
@@ -216,6 +227,10 @@ def _fixed(metric: Metric, count: Count, other: Count | None) -> Statistic:
         sentence=f"{name} {value:.4%} ({count.right} of {rules.images} images) {meaning}.",
         assumptions=(FIXED,),
     )
+
+
+def _images(number: int) -> str:
+    return f"{number} image" + "s" * (number != 1)
 
 
 def _together(told: Sequence[Statistic]) -> float:

@@ -151,7 +151,12 @@ def _of_statistic(one: Statistic) -> Finding:
     if one.result == "fail":
         remedy = "Compare the driver, the firmware and the model of the candidate with the baseline's."
         return Finding("too-low", "fail", one.sentence, remedy)
-    return Finding("cannot-be-seen", "inconclusive", one.sentence, "Give more runs, or ask for less in the policy.")
+    remedy = "Give more runs, or ask for less in the policy."
+    if one.smallest_drop is not None:  # of an accuracy, whose repeats count as one evaluation
+        remedy = "Evaluate more images, or ask for less in the policy."
+        if one.p_value is None:
+            remedy = 'Evaluate the same images in the same way, or set images_are = "sample" in the policy.'
+    return Finding("cannot-be-seen", "inconclusive", one.sentence, remedy)
 
 
 def _nothing_ran(runs: Sequence[Results], findings: Sequence[Finding]) -> Iterable[Finding]:

@@ -123,7 +123,8 @@ def _numbers(several: Sequence[Statistic]) -> str:
         if one.smallest_drop is None:
             sees = f"{_interval(one.low, one.high)}{' times it' if one.against == 'baseline' else ''}"
         else:
-            sees = f"sees {one.smallest_drop * 100:.2f} points" if one.smallest_drop else "by counts"
+            points = "no drop" if one.smallest_drop >= 1 else f"{one.smallest_drop * 100:.2f} points"
+            sees = f"sees {points}" if one.smallest_drop else "by counts"
         told.append(f"{name} {_value(one, limit)}: {one.result}, {sees}")
     return "; ".join(told)
 

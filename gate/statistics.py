@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
-GRID = 41
-"""Counts of the baseline at which the critical count is computed; between them it is nearly a straight line."""
 EXACT = 10_000
 """Pairs of values up to which ranks are counted exactly."""
 SEED = 0
@@ -26,9 +24,10 @@ class Test:
     """One test of a share of images.
 
     Attributes:
-        p_value: the chance of a count as low as this, or lower, if there were no drop.
-        false_alarm: the chance that the test, made at `alpha`, fails when there is no drop.
-        smallest_drop: the smallest true drop that it finds with the wanted power; 1 when it finds none.
+        p_value: the chance of a count as low as this, or lower, if there were no drop but the one that is allowed.
+        false_alarm: the chance that the test, made at `alpha`, fails when there is no drop but that.
+        smallest_drop: the smallest true drop, with what is allowed of it, that it finds with the wanted power; 1 when
+            it finds none.
         low: lower end of the interval: of the share, or of the candidate's share less the baseline's.
         high: its upper end.
         rejects: whether the count is too low to be chance.
@@ -93,11 +92,15 @@ def against_baseline(
     level: float,
     allowed: float = 0.0,
 ) -> Test:
-    """Whether the candidate's share is lower than the baseline's: Fisher's exact test, one-sided.
+    """Whether the candidate's share is lower than the baseline's, by more than is allowed: Fisher's exact, one-sided.
 
-    Assumes that both are samples of their own, of images that are right or wrong by themselves. The false-alarm rate
-    and the smallest drop are computed for a baseline whose true share is the one that was seen in both together. The
-    interval of the difference is Newcombe's, from Wilson's for each.
+    Assumes that both are samples of their own, of images that are right or wrong by themselves. A drop that is allowed
+    is first taken from the baseline's count, then given to the candidate's, and the larger chance is taken. Either
+    makes the means alike, and one of the two has no more spread than Fisher's test assumes: so a true drop of `allowed`
+    fails no more often than with `alpha`. `p_value` and `false_alarm` are at that drop, for the share that was seen in
+    both together. `smallest_drop` counts from the baseline's share, and is the larger of those for the share of both
+    and for the baseline's own. Shares so near to 1 that this many images could not tell them from it are taken as the
+    lowest of those, by Clopper and Pearson's. The interval is Newcombe's, from Wilson's for each.
 
     Args:
         count: images that the candidate had right.
@@ -107,24 +110,39 @@ def against_baseline(
         alpha: the false-alarm rate that the test may have at most.
         power: the chance with which `smallest_drop` is found.
         level: of the interval, two-sided.
-        allowed: a drop that was seen and is no larger than this is no failure, however sure.
+        allowed: the largest true drop that is no failure.
     """
-    share = (count + baseline) / (images + baseline_images)
-    p_value = float(stats.hypergeom.cdf(count, images + baseline_images, count + baseline, images))
-    weights, critical = _critical_by_baseline(images, baseline_images, share, alpha, allowed)
+    ours, theirs = _moved(allowed, images), _moved(allowed, baseline_images)
+    lowered, raised = max(baseline - theirs, 0), min(count + ours, images)
+    total = images + baseline_images
+    p_value = max(
+        float(stats.hypergeom.cdf(count, total, count + lowered, images)),
+        float(stats.hypergeom.cdf(raised, total, raised + baseline, images)),
+    )
+    nearest = ((1 - level) / 2) ** (1 / baseline_images)
 
-    def found(drop: float) -> float:
+    def rate(share: float, drop: float) -> float:
+        weights, critical = _critical_by_baseline(images, baseline_images, share, alpha, allowed)
         return float(np.sum(weights * stats.binom.cdf(critical, images, max(share - drop, 0.0))))
 
+    def smallest(share: float) -> float:
+        return _smallest(lambda drop: rate(share, drop) - power, share)
+
+    pooled, own = min((count + baseline) / total, nearest), min(baseline / baseline_images, nearest)
     low, high = _newcombe(count, images, baseline, baseline_images, level)
-    smallest = _smallest(lambda drop: found(drop) - power, share)
-    beyond = count < beyond_allowed(baseline, images, baseline_images, allowed)
-    return Test(p_value, found(0.0), smallest, low, high, p_value <= alpha and bool(beyond))
+    return Test(
+        p_value,
+        rate(min((count + baseline + allowed * images) / total, nearest), allowed),
+        max(smallest(pooled), smallest(own)),
+        low,
+        high,
+        p_value <= alpha,
+    )
 
 
-def beyond_allowed(baseline: Any, images: int, baseline_images: int, allowed: float) -> Any:
-    """The count of the candidate, or counts, below which its drop is larger than `allowed`."""
-    return (baseline / baseline_images - allowed) * images - 1e-6
+def _moved(allowed: float, images: int) -> int:
+    """A share as images: so many that it is no less, but for what a float may lack."""
+    return ceil(allowed * images - 1e-6)
 
 
 def _newcombe(count: int, images: int, baseline: int, baseline_images: int, level: float) -> tuple[float, float]:
@@ -146,23 +164,62 @@ def _critical_by_baseline(
     least = max(0, int(baseline_images * share - spread))
     most = min(baseline_images, int(baseline_images * share + spread) + 1)
     counts = np.arange(least, most + 1)
-    nodes = np.unique(np.linspace(least, most, min(GRID, len(counts))).round().astype(np.int64))
-    at_nodes = [critical_beside(int(node), images, baseline_images, alpha) for node in nodes]
-    critical = np.floor(np.interp(counts, nodes, at_nodes) + 1e-9).astype(np.int64)
-    critical = np.minimum(
-        critical, np.ceil(beyond_allowed(counts, images, baseline_images, allowed)).astype(np.int64) - 1
-    )
+    critical = critical_beside(counts, images, baseline_images, alpha, allowed)
     return stats.binom.pmf(counts, baseline_images, share), critical
 
 
-def critical_beside(baseline: int, images: int, baseline_images: int, alpha: float) -> int:
-    """The largest count of the candidate that Fisher's test fails beside this count of the baseline; -1 for none."""
-    least, most = -1, images  # it holds at `least`, and may not at `most`
-    while most - least > 1:
-        middle = (least + most) // 2
-        chance = stats.hypergeom.cdf(middle, images + baseline_images, middle + baseline, images)
-        least, most = (middle, most) if chance <= alpha else (least, middle)
-    return least
+def critical_beside(
+    baseline: NDArray[np.int64], images: int, baseline_images: int, alpha: float, allowed: float = 0.0
+) -> NDArray[np.int64]:
+    """The largest count of the candidate that `against_baseline` fails beside each of the baseline's; -1 for none."""
+    lowered = np.maximum(baseline - _moved(allowed, baseline_images), 0)
+    critical = _critical(lowered, images, baseline_images, alpha)
+    if allowed:
+        raised = _critical(baseline, images, baseline_images, alpha) - _moved(allowed, images)
+        critical = np.maximum(np.minimum(critical, raised), -1)
+    return critical
+
+
+def _critical(baseline: NDArray[np.int64], images: int, baseline_images: int, alpha: float) -> NDArray[np.int64]:
+    """The largest counts that Fisher's test fails: those of the normal distribution, then step by step the exact ones.
+
+    The steps are few, as both are nearly the same.
+    """
+    beside = baseline / baseline_images
+    ours = beside
+    for _ in range(4):
+        share = (ours * images + baseline) / (images + baseline_images)
+        deviation = np.sqrt(share * (1 - share) * (1 / images + 1 / baseline_images))
+        ours = np.clip(beside + stats.norm.ppf(alpha) * deviation, 0, 1)
+    critical = np.minimum((ours * images).astype(np.int64), images - 1)
+    while (above := _lower_tail(critical, images, baseline, baseline_images) > alpha).any():
+        critical = critical - above
+    while (below := _lower_tail(critical + 1, images, baseline, baseline_images) <= alpha).any():
+        critical = critical + below
+    return critical
+
+
+def _lower_tail(
+    counts: NDArray[np.int64], images: int, baseline: NDArray[np.int64], baseline_images: int
+) -> NDArray[np.float64]:
+    """The hypergeometric chance of each count or a lower one: scipy's takes a hundred times as long for that many."""
+    right = counts + baseline
+    chance = _log_choose(images, counts) + _log_choose(baseline_images, baseline)
+    term = np.exp(chance - _log_choose(images + baseline_images, np.maximum(right, 0)))
+    total = np.zeros_like(term)
+    at = counts.astype(np.float64)
+    while (term > total * 1e-16).any():
+        total += term
+        term *= at * (baseline_images - right + at) / ((images - at + 1) * (right - at + 1))
+        at -= 1
+    return total
+
+
+def _log_choose(number: int, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+    logs: NDArray[np.float64] = (
+        special.gammaln(number + 1) - special.gammaln(chosen + 1) - special.gammaln(number - chosen + 1)
+    )
+    return logs
 
 
 def _smallest(lacks: Callable[[float], float], share: float) -> float:
