@@ -72,6 +72,35 @@ def test_one(record_measurement):
         assert f"[[PROPERTY|{name}={value}]]" in text
 
 
+def test_a_part_of_a_check_that_did_not_pass_is_never_within_one_that_did(project: Project) -> None:
+    code = '''
+@check("part-skipped")
+def test_part_skipped(subtests):
+    """Each part holds."""
+    with subtests.test("here"):
+        pass
+    with subtests.test("there"):
+        pytest.skip("Not there.")
+
+@check("part-failed")
+def test_part_failed(subtests):
+    """Each part holds."""
+    with subtests.test("here"):
+        assert False, "It does not."
+    with subtests.test("there"):
+        pass
+
+@check("parts-passed")
+def test_parts_passed(subtests):
+    """Each part holds."""
+    with subtests.test("here"):
+        pass
+'''
+    result = project.run(code)
+    assert result.ret == 1
+    assert project.outcomes() == {"part-skipped": "skipped", "part-failed": "failed", "parts-passed": "passed"}
+
+
 def test_every_check_has_one_outcome_and_all_accounts_agree(project: Project) -> None:
     result = project.run(EVERYTHING)
     assert result.ret == 1
