@@ -108,9 +108,13 @@ def test_each_node_is_known_by_the_image_that_its_instance_was_made_from(run: Ru
         {"metadata": {"name": name}, "spec": {"providerID": f"cn-shanghai.{id_}"}, "status": {}}
         for name, id_ in (("a", instance), ("b", "i-of-nobody"))
     ]
+    other = account.add_node()
+    account.nodes[-1]["node_name"] = "c"
+    account.instances[other]["ImageId"] = "m-of-c"
+    nodes.append({"metadata": {"name": "c"}, "spec": {"providerID": "of another form"}, "status": {}})
     server.on("GET /api/v1/nodes", {"items": nodes})
     with run() as cluster:
-        assert cluster.node_images == {"a": account.instances[instance]["ImageId"]}
+        assert cluster.node_images == {"a": account.instances[instance]["ImageId"], "c": "m-of-c"}
     _fake(run).allowed = ["cs:*", "sts:*"]
     with run() as cluster:
         assert cluster.node_images == {}, "a check says which permission is missing"

@@ -126,7 +126,13 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": SECRET,
         "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
     }
-    with serving(managed_account()) as fake:
+    account = managed_account()
+    workers = (node["metadata"]["name"] for node in applied.admin.items(path_of("Node")) if _has_npus(node))
+    for node, name in zip(
+        account.nodes, workers, strict=False
+    ):  # ACK knows each by the name that it has in the cluster
+        node["node_name"] = name
+    with serving(account) as fake:
         words = ["--target", "ack", "--cluster-id", CLUSTER, "--region", "cn-shanghai", "--allow-list", str(allowed)]
         words += ["--kubeconfig", str(applied.kubeconfig), "--context", "restricted", "--image", applied.image]
         words += ["--ack-endpoint", fake.address, "--ack-protocol", "http", "--results", str(tmp_path / "results")]
@@ -155,6 +161,10 @@ def test_a_run_passes_as_the_restricted_account(applied: Applied, tmp_path: Path
     left = applied.admin.items(path_of("Namespace"), labels=RUN_LABEL)
     assert all(namespace["metadata"].get("deletionTimestamp") for namespace in left)
     assert not [obj for obj in applied.admin.items(path_of("Lease", NAMESPACE)) if obj["metadata"]["name"] == LEASE]
+
+
+def _has_npus(node: Object) -> bool:
+    return "aliyun.com/npu" in node["status"]["allocatable"]
 
 
 def _gate(folder: Path) -> int:
