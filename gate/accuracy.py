@@ -9,7 +9,7 @@ from math import ceil, floor, sqrt
 from gate import statistics
 from gate.decision import Compared, Finding, Statistic, Verdict
 from gate.jsonfile import shown
-from gate.measures import Reading, Sample
+from gate.measures import Reading, Sample, findings_of_number
 from gate.policy import Accuracy, MetricLimits
 
 FLOAT32 = 6e-8
@@ -92,13 +92,7 @@ def _count(sample: Sample, name: str, rules: Accuracy, findings: list[Finding], 
             continue
         sentence = f"{name} of run {reading.run} is {count}."
         findings.append(Finding("not-believable", "inconclusive", sentence, AGAIN, rules.check, reading.run))
-    for run, number in sample.unequal(rules.check, name):
-        if number:
-            sentence = f"{name} of run {run} was measured {number} times, and is not one number."
-            findings.append(Finding("not-believable", "inconclusive", sentence, AGAIN, rules.check, run))
-        else:
-            sentence = f"{name} was not measured in run {run}, in which {rules.check} passed."
-            findings.append(Finding("not-measured", "inconclusive", sentence, AGAIN, rules.check, run))
+    findings += findings_of_number(sample, rules.check, name, AGAIN)
     if not counts and len(findings) == told:
         sentence = f"{name} was measured by no run of the {whose}."
         findings.append(Finding("not-measured", "inconclusive", sentence, AGAIN, rules.check))

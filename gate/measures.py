@@ -9,6 +9,7 @@ from statistics import median
 from typing import TypeVar
 
 from gate.compare import OF_ONE_RUN
+from gate.decision import Finding
 from gate.jsonfile import shown
 from gate.policy import Policy
 from gate.results import PodTimes, Results
@@ -63,16 +64,6 @@ class Sample:
         """Every value called `name` of the check."""
         return self.readings.get((check, name), ())
 
-    def unequal(self, check: str, name: str) -> Iterator[tuple[str, int]]:
-        """The runs that have not one value of that name as they should, each with how many it has.
-
-        A run in which the check passed has one, and no run has several.
-        """
-        counted = Counter((reading.place, reading.run) for reading in self.of(check, name))
-        for one in sorted({*self.passed.get(check, ()), *counted}):
-            if counted[one] != 1:
-                yield one[1], counted[one]
-
 
 def sample_of(runs: Sequence[Results], policy: Policy) -> Sample:
     """What `runs` measured, of what `policy` compares; whole numbers as floats."""
@@ -102,6 +93,19 @@ def sample_of(runs: Sequence[Results], policy: Policy) -> Sample:
 
 def _frozen(lists: Mapping[Key, list[Value]]) -> dict[Key, tuple[Value, ...]]:
     return {key: tuple(values) for key, values in lists.items()}
+
+
+def findings_of_number(sample: Sample, check: str, name: str, remedy: str) -> Iterator[Finding]:
+    """Runs that have not one value of that name: one in which the check passed has one, and none has several."""
+    counted = Counter((reading.place, reading.run) for reading in sample.of(check, name))
+    for one in sorted({*sample.passed.get(check, ()), *counted}):
+        run, number = one[1], counted[one]
+        if number == 0:
+            sentence = f"{name} was not measured in run {run}, in which {check} passed."
+            yield Finding("not-measured", "inconclusive", sentence, remedy, check, run)
+        elif number > 1:
+            sentence = f"{name} of run {run} was measured {number} times, and is not one number."
+            yield Finding("not-believable", "inconclusive", sentence, remedy, check, run)
 
 
 def common_pods(samples: Iterable[Sample], name: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ from statistics import median
 from gate import statistics
 from gate.decision import Compared, Effect, Finding, Statistic, Verdict
 from gate.jsonfile import shown
-from gate.measures import LEAST_SECONDS, TIMES, Sample, common_pods
+from gate.measures import LEAST_SECONDS, TIMES, Sample, common_pods, findings_of_number
 from gate.policy import Rate, Timing
 
 REPEATS = "runs are independent of each other, and of one distribution, whichever"
@@ -61,13 +61,7 @@ def _rates(sample: Sample, rules: Rate, findings: list[Finding]) -> list[float]:
                 f"{rules.measure} of run {reading.run} is {reading.shown}{unit}, which is no rate in {rules.unit}."
             )
             findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check, reading.run))
-    for run, number in sample.unequal(rules.check, rules.measure):
-        if number:
-            sentence = f"{rules.measure} of run {run} was measured {number} times, and is not one number."
-            findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check, run))
-        else:
-            sentence = f"{rules.measure} was not measured in run {run}, in which {rules.check} passed."
-            findings.append(Finding("not-measured", "inconclusive", sentence, MORE, rules.check, run))
+    findings += findings_of_number(sample, rules.check, rules.measure, MORE)
     return values
 
 
