@@ -8,7 +8,6 @@ from math import ceil, floor, sqrt
 
 from gate import statistics
 from gate.decision import Compared, Finding, Statistic, Verdict
-from gate.jsonfile import shown
 from gate.measures import Reading, Sample, findings_of_number
 from gate.policy import Accuracy, MetricLimits
 
@@ -107,8 +106,7 @@ def _whole(reading: Reading, images: int) -> int | str:
     """How many of `images` were right, or why the reading cannot be believed."""
     value = reading.value
     if isinstance(value, bool | str) or not 0 <= value <= 1 or reading.unit != UNIT:
-        unit = "" if reading.unit == UNIT else f" {shown(reading.unit, 40) or 'without a unit'}"
-        return f"{reading.shown}{unit}, which is no share of images"
+        return f"{reading.shown_beside(UNIT)}, which is no share of images"
     count = round(value * images)
     if abs(value * images - count) > images * FLOAT32:
         return f"{value!r}, which is not a whole number of the policy's {images} images"

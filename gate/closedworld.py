@@ -11,13 +11,10 @@ from fixtures.resultsfolder import ISSUE
 from gate.catalogue import Catalogue, Entry
 from gate.decision import CheckRow, Effect, Finding, Observation, Status
 from gate.policy import PROFILES, Policy, Waiver
-from gate.results import CheckResult, Outcome, Results
+from gate.results import PASSING, SEVERITY, CheckResult, Results
 
 NAMED_BEFORE = timedelta(days=14)
 """A waiver is named this long before it expires."""
-ANSWERED: frozenset[Outcome] = frozenset({"passed", "known-upstream"})
-GRAVEST: tuple[Outcome, ...] = ("failed", "error", "not-run", "skipped", "known-upstream", "passed")
-"""Of several runs the first in this order gives the reason."""
 GOOD: tuple[Status, ...] = ("passed", "known-upstream", "not-applicable", "waived")
 RERUN = "Run the checks again on the same candidate."
 EFFECTS: dict[Status, Effect] = {"failed": "fail", "flaky": "fail"}
@@ -63,13 +60,13 @@ def _row(entry: Entry, found: Sequence[Seen], policy: Policy, runs: Sequence[Res
     lacking = _lacking(entry, runs, policy.skips) if status == "missing" and not named else ""
     if lacking:
         status = "not-applicable"
-    counted = {"passed"} if named else ANSWERED
-    if required and status in ANSWERED and sum(one.check.outcome in counted for one in found) < policy.repeats:
+    counted = {"passed"} if named else PASSING
+    if required and status in PASSING and sum(one.check.outcome in counted for one in found) < policy.repeats:
         status = "unproven"
     if status == "missing" and not required and not in_profile:
         status = "outside"
     blocks = status in ("missing", "duplicated") or (required and status not in GOOD)
-    gravest_first = sorted(found, key=lambda one: GRAVEST.index(one.check.outcome))
+    gravest_first = sorted(found, key=lambda one: SEVERITY.index(one.check.outcome), reverse=True)
     told = next((one.check for one in gravest_first if one.check.outcome != "passed"), None)
     return CheckRow(
         entry.id,
@@ -117,7 +114,7 @@ def _status(entry: Entry, found: Sequence[Seen], policy: Policy) -> Status:
     runs = [one.results.run.id for one in found]
     checks = [one.check for one in found]
     outcomes = {check.outcome for check in checks}
-    passed = outcomes & ANSWERED
+    passed = outcomes & PASSING
     excused = all(_may_skip(entry, one, policy) for one in found if one.check.outcome == "skipped")
     in_order: tuple[tuple[object, Status], ...] = (
         (not found, "missing"),
@@ -137,7 +134,7 @@ def _status(entry: Entry, found: Sequence[Seen], policy: Policy) -> Status:
 
 def _is_proven(check: CheckResult) -> bool:
     """Whether a check that says that it came to an answer has one: only a call proves a claim, or names a known bug."""
-    if check.outcome not in ANSWERED:
+    if check.outcome not in PASSING:
         return True
     return "call" in check.seconds and (check.outcome == "passed" or bool(ISSUE.search(check.reason)))
 

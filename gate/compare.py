@@ -12,7 +12,7 @@ from typing import Literal
 
 from gate.jsonfile import shown
 from gate.policy import PROFILES
-from gate.results import CheckResult, Outcome, Results, Timed, Warning  # noqa: A004 - Kubernetes' own word for it
+from gate.results import PASSING, SEVERITY, CheckResult, Outcome, Results, Timed, Warning  # noqa: A004 - Kubernetes' own word for it
 from gate.subject import identity_of
 
 Kind = Literal[
@@ -34,8 +34,6 @@ REPEATS = 3
 """Of so many runs, two must have a new warning: ten runs of one image had two that were in one run alone."""
 SHORT = 1.0
 """Of a wait of fewer seconds no ratio is told."""
-SEVERITY: tuple[Outcome, ...] = ("passed", "known-upstream", "skipped", "not-run", "error", "failed")
-GOOD: tuple[Outcome, ...] = ("passed", "known-upstream")
 RAN: tuple[Outcome, ...] = ("passed", "failed", "error")
 """Outcomes that say whether a check is flaky."""
 PROFILE_ORDER = {"documented": 0, "conformance": 1, "slow": 2}
@@ -128,7 +126,7 @@ def _kind(were: Sequence[Outcome], are: Sequence[Outcome]) -> Kind | None:
     was, now = worst_of(were), worst_of(are)
     worse = regressed(were, are)
     if now in ("skipped", "not-run"):
-        ran = was in ("failed", "error") or (worse and best_of(were) in GOOD)
+        ran = was in ("failed", "error") or (worse and best_of(were) in PASSING)
         return None if not ran else "new-skip" if now == "skipped" else "lost-check"
     if worse:
         return "new-failure"

@@ -19,12 +19,11 @@ from gate.jsonfile import UnreadableError, is_absent, shown
 from gate.numbers import Comparing
 from gate.policy import Policy
 from gate.regressions import findings_of_baseline, findings_of_baseline_subject
-from gate.results import RESULTS, Results, read_results
+from gate.results import RESULTS, TESTED, Results, read_results
 from gate.runs import findings_of_runs
 from gate.subject import devices_not_exercised, findings_of_subject, nodes_not_exercised, subject_of_runs
 
 GRAVEST: tuple[Effect, ...] = ("nothing", "fail", "left-behind", "inconclusive", "warning", "note")
-TESTED = ("passed", "failed", "known-upstream")
 
 
 def decide(

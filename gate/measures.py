@@ -34,10 +34,10 @@ class Reading:
     value: float | str | bool
     unit: str
 
-    @property
-    def shown(self) -> str:
-        """The value as a person may read it."""
-        return shown(repr(self.value), 60)
+    def shown_beside(self, unit: str) -> str:
+        """The value as a person may read it who expects it in `unit`: with its own where that is another."""
+        own = "" if self.unit == unit else f" {shown(self.unit, 40) or 'without a unit'}"
+        return shown(repr(self.value), 60) + own
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from statistics import median
 
 from gate import statistics
 from gate.decision import Compared, Effect, Finding, Statistic, Verdict
-from gate.jsonfile import shown
 from gate.measures import LEAST_SECONDS, TIMES, Sample, common_pods, findings_of_number
 from gate.policy import Rate, Timing
 
@@ -56,10 +55,8 @@ def _rates(sample: Sample, rules: Rate, findings: list[Finding]) -> list[float]:
         if isinstance(value, float) and isfinite(value) and value > 0 and reading.unit == rules.unit:
             values.append(value)
         else:
-            unit = "" if reading.unit == rules.unit else f" {shown(reading.unit, 40) or 'without a unit'}"
-            sentence = (
-                f"{rules.measure} of run {reading.run} is {reading.shown}{unit}, which is no rate in {rules.unit}."
-            )
+            said = f"{reading.shown_beside(rules.unit)}, which is no rate in {rules.unit}"
+            sentence = f"{rules.measure} of run {reading.run} is {said}."
             findings.append(Finding("not-believable", "inconclusive", sentence, MORE, rules.check, reading.run))
     findings += findings_of_number(sample, rules.check, rules.measure, MORE)
     return values

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gate.compare import GOOD, Change, new_warnings, regressed, slow_waits, weakened_checks
+from gate.compare import Change, new_warnings, regressed, slow_waits, weakened_checks
 from gate.decision import CheckRow, Effect, Finding
 from gate.jsonfile import shown
 from gate.policy import PROFILES, Policy
-from gate.results import CheckResult, Outcome, Results
+from gate.results import PASSING, CheckResult, Outcome, Results
 from gate.subject import identity_of
 
 LOOK = "Look at what changed, or let the policy's [baseline] blocks leave it out."
@@ -105,7 +105,7 @@ def _checks(rows: Sequence[CheckRow], baseline: Sequence[Results], policy: Polic
         if held:
             strengths[identity] = (found[-1].level, found[-1].profile)
         row = known.get(identity)
-        if any(check.outcome in GOOD for check in found) and (row or held):
+        if any(check.outcome in PASSING for check in found) and (row or held):
             yield from _check(identity, found, row)
     yield from weakened_checks(strengths, {row.id: (row.level, row.profile) for row in rows})
 

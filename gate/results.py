@@ -22,6 +22,11 @@ SCHEMA = Path(__file__).parent / "schema" / "results-2.schema.json"
 
 Outcome = Literal["not-run", "passed", "known-upstream", "skipped", "error", "failed"]
 Level = Literal["must", "should"]
+SEVERITY: tuple[Outcome, ...] = ("passed", "known-upstream", "skipped", "not-run", "error", "failed")
+"""The gravest last."""
+PASSING: frozenset[Outcome] = frozenset({"passed", "known-upstream"})
+TESTED: frozenset[Outcome] = PASSING | {"failed"}
+"""Of a check that came to an answer."""
 State = Literal["running", "finished", "interrupted", "cannot-run"]
 
 

@@ -8,11 +8,10 @@ from itertools import pairwise
 
 from gate.decision import Effect, Finding
 from gate.jsonfile import shown
-from gate.results import Outcome, Results
+from gate.results import TESTED, Outcome, Results
 
 CLOCK_SECONDS = 5.0
 """By which clocks of the machines that wrote the times may differ."""
-TESTED: frozenset[Outcome] = frozenset({"passed", "failed", "known-upstream"})
 OPEN: tuple[Outcome, ...] = ("error", "skipped", "not-run")
 OF_THE_RUN = re.compile(
     r"The run has not ended\.|Nothing was tested\.|The run had the deliberate defect .*"
